@@ -1,0 +1,2 @@
+//! kobel
+fn main() {}
