@@ -1,0 +1,234 @@
+//! The shapes around the data on the wire: envelopes, batches, answers and errors
+//! (the live contract; names are fixed, fields may only be added).
+
+use serde::Serialize;
+
+use crate::{DeviceId, DeviceState, DeviceUuid, Sample, Timestamp};
+
+/// The position of a room's stream: `epoch` changes when the stream starts anew, `seq` counts its
+/// events from 1.
+pub type Seq = u64;
+
+/// The shape of every room event: `{room, event, data, timestamp, epoch, seq}`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Envelope<'a, T> {
+    /// The room, such as `device:0198…`.
+    pub room: &'a str,
+    /// The event's name, the same as the Socket.IO event.
+    pub event: &'a str,
+    /// What happened.
+    pub data: &'a T,
+    /// When the hub published it.
+    pub timestamp: Timestamp,
+    /// The room's epoch.
+    pub epoch: &'a str,
+    /// Its number in the room.
+    pub seq: Seq,
+}
+
+/// Several updates at once: `{room, updates, count, timestamp, epoch, seq}`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Batch<'a, T> {
+    /// The room.
+    pub room: &'a str,
+    /// The updates, newest per `id`, otherwise in the order in which they came.
+    pub updates: &'a [T],
+    /// How many they are.
+    pub count: usize,
+    /// When the batch was made, milliseconds since the epoch.
+    pub timestamp: i64,
+    /// The room's epoch.
+    pub epoch: &'a str,
+    /// Its number in the room.
+    pub seq: Seq,
+}
+
+/// What a viewer gets once after a subscribe: `{type, id, data, epoch, seq}`.
+#[derive(Debug, Clone, Serialize)]
+pub struct InitialData<'a, T> {
+    /// The `type` of the subscribe.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+    /// The `id` of the subscribe, or of the room when it had none.
+    pub id: &'a str,
+    /// The state now and the last minutes.
+    pub data: &'a T,
+    /// The room's epoch.
+    pub epoch: &'a str,
+    /// The number of the last event that this state holds.
+    pub seq: Seq,
+    /// Whether events may have been missed between `since` and this state; absent without `since`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<bool>,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ErrorCode {
+    /// Not allowed, or not there as far as the asker may know.
+    Unauthorized,
+    /// Not there.
+    NotFound,
+    /// The request is wrong; the message says which field.
+    BadRequest,
+    /// Too many subscriptions on one connection.
+    TooManySubscriptions,
+    /// Too many requests.
+    RateLimited,
+    /// The hub cannot answer now.
+    Unavailable,
+}
+
+impl ErrorCode {
+    /// The code as it is on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::NotFound => "NOT_FOUND",
+            Self::BadRequest => "BAD_REQUEST",
+            Self::TooManySubscriptions => "TOO_MANY_SUBSCRIPTIONS",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::Unavailable => "UNAVAILABLE",
+        }
+    }
+}
+
+/// The body of an error: `{code, message}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorBody {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+}
+
+/// The event `error`: the body, and the subscribe that it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ErrorEvent {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people.
+    pub message: String,
+    /// The `type` of the subscribe, as it came, where it was a text.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The `id` of the subscribe, as it came, where it was a text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// The answer to `subscribe` and `unsubscribe`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ack {
+    /// Whether it was done.
+    pub ok: bool,
+    /// The room subscribed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+    /// The room's epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
+    /// The room's last event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
+}
+
+impl Ack {
+    /// Done, without more to say.
+    pub fn done() -> Self {
+        Self {
+            ok: true,
+            room: None,
+            epoch: None,
+            seq: None,
+            error: None,
+        }
+    }
+
+    /// Subscribed to `room`, whose last event was `seq` of `epoch`.
+    pub fn subscribed(room: String, epoch: String, seq: Seq) -> Self {
+        Self {
+            room: Some(room),
+            epoch: Some(epoch),
+            seq: Some(seq),
+            ..Self::done()
+        }
+    }
+
+    /// Refused.
+    pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
+        let error = Some(ErrorBody {
+            code,
+            message: message.into(),
+        });
+        Self {
+            ok: false,
+            error,
+            ..Self::done()
+        }
+    }
+}
+
+/// A device in the dashboard's list and in its batches.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceEntry {
+    /// The device.
+    pub device_uuid: DeviceUuid,
+    /// Its short number; updates of a batch collapse by it.
+    pub id: DeviceId,
+    /// What people call it.
+    pub name: String,
+    /// Words that people put on it.
+    pub tags: Vec<String>,
+    /// How it fares.
+    pub state: DeviceState,
+    /// Its newest sample.
+    pub sample: Option<Sample>,
+    /// Its containers, counted.
+    pub containers: ContainerCounts,
+}
+
+/// Containers, counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct ContainerCounts {
+    /// That are up.
+    pub running: u32,
+    /// In all.
+    pub total: u32,
+    /// Whose health check fails.
+    pub unhealthy: u32,
+}
+
+/// What the dashboard counts over all devices that the viewer may see.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Devices in all.
+    pub devices: u32,
+    /// Online ones.
+    pub online: u32,
+    /// Stale or slow ones.
+    pub stale: u32,
+    /// Ones that cannot be read: unreachable, sign-in refused, host key changed.
+    pub unreachable: u32,
+    /// Containers in all.
+    pub containers: u32,
+    /// Containers that are up.
+    pub running: u32,
+    /// Containers whose health check fails.
+    pub unhealthy: u32,
+}
+
+/// Which device a container is on, in a container's `initialData`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRef {
+    /// The device.
+    pub device_uuid: DeviceUuid,
+    /// What people call it.
+    pub name: String,
+}
