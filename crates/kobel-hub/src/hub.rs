@@ -1,0 +1,189 @@
+//! The hub's task: one loop that owns the live state.
+
+use std::{sync::Arc, time::Duration};
+
+use kobel_fanout::{DisconnectReason, Server};
+use kobel_wire::{Device, Timestamp};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    access::CredentialId,
+    gate::{self, Authenticate, Gate, Request, Requests, ToHub},
+    ingest::Inbox,
+    live::{ByScope, Command, Live, LiveStats},
+};
+
+/// How often devices are judged by the age of their samples, and credentials by their end.
+const TICK: Duration = Duration::from_millis(500);
+
+/// How many requests are handled before reports get their turn.
+const REQUESTS_AT_ONCE: usize = 64;
+
+/// The hub before it runs. Made first, since the fan-out needs its gate and it needs the fan-out.
+pub struct Hub {
+    live: Live,
+    requests: Requests,
+    to_hub: ToHub,
+    stats: watch::Sender<LiveStats>,
+}
+
+/// A way to the running hub.
+#[derive(Clone)]
+pub struct HubHandle {
+    to_hub: ToHub,
+    stats: watch::Receiver<LiveStats>,
+}
+
+impl Hub {
+    /// A hub that knows nothing yet. `epoch` names this run; `max_subscriptions` is the most rooms
+    /// that one socket may be in.
+    pub fn new(epoch: &str, max_subscriptions: usize) -> Self {
+        let (to_hub, requests) = gate::queues();
+        let live = Live::new(epoch, max_subscriptions, Box::new(ByScope));
+        Self {
+            live,
+            requests,
+            to_hub,
+            stats: watch::Sender::new(LiveStats::default()),
+        }
+    }
+
+    /// Adds a device, whose source yields a sample each `period`.
+    pub fn add_device(&mut self, device: Device, period: Duration) {
+        self.live.add_device(device, period, Instant::now());
+    }
+
+    /// The handler to start the fan-out with.
+    pub fn gate<A: Authenticate>(
+        &self,
+        authenticator: Arc<A>,
+        cancel: CancellationToken,
+    ) -> Gate<A> {
+        Gate::new(authenticator, self.to_hub.clone(), cancel)
+    }
+
+    /// A way to the hub once it runs.
+    pub fn handle(&self) -> HubHandle {
+        HubHandle {
+            to_hub: self.to_hub.clone(),
+            stats: self.stats.subscribe(),
+        }
+    }
+
+    /// Runs until cancelled.
+    ///
+    /// When the fan-out's queue is full the loop waits for it. Sources do not: what they report
+    /// meanwhile collapses in the inbox to the newest.
+    pub async fn run(mut self, inbox: Inbox, server: Server, cancel: CancellationToken) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut batch = Vec::with_capacity(REQUESTS_AT_ONCE);
+        let gone = Arc::clone(&self.requests.gone);
+        loop {
+            let flush_at = self.live.flush_at();
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                reports = inbox.take() => {
+                    let (now, wall) = (Instant::now(), Timestamp::now());
+                    for (device, update) in reports {
+                        self.live.report(device, update, now, wall);
+                    }
+                }
+                _ = self.requests.queue.recv_many(&mut batch, REQUESTS_AT_ONCE) => {}
+                () = gone.ready.notified() => {
+                    // Whoever is gone was announced in the queue before: read that first.
+                    let sockets = gone.take();
+                    while let Ok(request) = self.requests.queue.try_recv() {
+                        self.request(request);
+                    }
+                    for socket in sockets {
+                        self.live.disconnected(socket);
+                    }
+                }
+                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
+                    self.live.flush(Instant::now(), Timestamp::now());
+                }
+                _ = tick.tick() => self.live.tick(Instant::now(), Timestamp::now()),
+            }
+            for request in batch.drain(..) {
+                self.request(request);
+            }
+            for command in self.live.take_commands() {
+                carry_out(&server, command).await;
+            }
+            self.stats.send_replace(self.live.stats());
+        }
+    }
+
+    fn request(&mut self, request: Request) {
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        match request {
+            Request::Connected { socket, principal } => self.live.connected(socket, principal),
+            Request::Subscribe { socket, asked, ack } => {
+                self.live.subscribe(socket, &asked, ack, now, wall);
+            }
+            Request::Unsubscribe { socket, room, ack } => {
+                self.live.unsubscribe(socket, &room, ack);
+            }
+            Request::Activity { socket, ack } => {
+                self.live
+                    .answer(socket, ack, kobel_wire::event::Ack::done());
+            }
+            Request::Refused {
+                socket,
+                refusal,
+                ack,
+            } => self.live.refuse(socket, ack, &refusal),
+            Request::Revoke { credential } => self.live.revoke(credential),
+            Request::Credentials { answer } => {
+                // The asker may have gone; then nobody needs the answer.
+                let _ = answer.send(self.live.credentials());
+            }
+        }
+    }
+}
+
+async fn carry_out(server: &Server, command: Command) {
+    match command {
+        Command::Publish { room, frame } => server.publish(&room, frame).await,
+        Command::Emit { socket, frame } => server.emit(socket, frame).await,
+        Command::Ack {
+            socket,
+            ack,
+            answer,
+        } => server.ack(socket, ack, &answer).await,
+        Command::Join { socket, room } => server.join(socket, room).await,
+        Command::Leave { socket, room } => server.leave(socket, &room).await,
+        Command::Disconnect { socket } => {
+            server.disconnect(socket, DisconnectReason::Server).await;
+        }
+    }
+}
+
+impl HubHandle {
+    /// Closes every socket that signed in by this credential.
+    pub async fn revoke(&self, credential: CredentialId) {
+        // A hub that has ended has no sockets either.
+        let _ = self.to_hub.queue.send(Request::Revoke { credential }).await;
+    }
+
+    /// The credentials by which somebody is signed in now, each once.
+    pub async fn credentials(&self) -> Vec<CredentialId> {
+        let (answer, credentials) = oneshot::channel();
+        let _ = self
+            .to_hub
+            .queue
+            .send(Request::Credentials { answer })
+            .await;
+        credentials.await.unwrap_or_default()
+    }
+
+    /// Figures for metrics, as of the hub's last step.
+    pub fn stats(&self) -> LiveStats {
+        *self.stats.borrow()
+    }
+}

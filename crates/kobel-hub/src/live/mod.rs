@@ -1,0 +1,38 @@
+//! Live state and rooms, without sockets, tasks or clocks.
+//!
+//! [`Live`] is the whole of it: reports and requests go in with the time, [`Command`]s for the
+//! fan-out come out. Order is the point. Commands are carried out in the order in which they were
+//! given, so a viewer's `initialData` and the events after it fit together without a lock.
+
+mod batch;
+mod command;
+mod core;
+mod delivery;
+mod fleet;
+mod groups;
+mod history;
+mod stream;
+mod viewer;
+
+pub use command::{Command, LiveStats};
+pub use core::Live;
+
+use crate::access::Access;
+use kobel_wire::DeviceUuid;
+
+/// The question of permission. Asked when a viewer subscribes and again for each event that is
+/// delivered.
+pub trait Policy: Send {
+    /// Whether a holder of this access may see the device and what is on it.
+    fn may_see(&self, access: &Access, device: DeviceUuid) -> bool;
+}
+
+/// The policy of the product: the access's own scope.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ByScope;
+
+impl Policy for ByScope {
+    fn may_see(&self, access: &Access, device: DeviceUuid) -> bool {
+        access.may_see(device)
+    }
+}

@@ -1,0 +1,335 @@
+//! What viewers ask: `subscribe`, `unsubscribe` and `activity`, read from JSON.
+//!
+//! Everything here comes from outside. A request that is wrong yields an error that names the
+//! field; what it echoes of the request is short and free of control characters.
+
+use kobel_wire::event::{ErrorBody, ErrorCode, ErrorEvent, Seq};
+use serde_json::{Map, Value};
+
+use crate::room::RoomName;
+
+/// The longest text of a request that an error repeats, in characters.
+const ECHO: usize = 80;
+
+/// A `subscribe`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Subscribe {
+    /// The room.
+    pub room: RoomName,
+    /// How the viewer wants it.
+    pub options: Options,
+}
+
+/// The `options` of a `subscribe`.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Options {
+    /// At most one sample in so many seconds, 1 to 60; `None` is "auto".
+    pub rate: Option<u8>,
+    /// Whether the viewer wants `batchUpdate` in place of single events.
+    pub batch: bool,
+    /// The last event that the viewer has seen.
+    pub since: Option<Since>,
+}
+
+/// A position in a room's stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// The epoch that the viewer knows.
+    pub epoch: String,
+    /// The last event that it has.
+    pub seq: Seq,
+}
+
+/// A request that is refused, with what an answer repeats of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// Why.
+    pub error: ErrorBody,
+    /// The request's `type`, where it was a text.
+    pub kind: Option<String>,
+    /// The request's `id`, where it was a text.
+    pub id: Option<String>,
+}
+
+impl Refusal {
+    /// The `error` event for this refusal.
+    pub fn event(&self) -> ErrorEvent {
+        ErrorEvent {
+            code: self.error.code,
+            message: self.error.message.clone(),
+            kind: self.kind.clone(),
+            id: self.id.clone(),
+        }
+    }
+}
+
+/// Reads the argument of `subscribe`.
+pub fn subscribe(argument: Option<&str>) -> Result<Subscribe, Box<Refusal>> {
+    let request = Request::read(argument)?;
+    let room = request.room()?;
+    let options = request.options(&room)?;
+    Ok(Subscribe { room, options })
+}
+
+/// Reads the argument of `unsubscribe`.
+pub fn unsubscribe(argument: Option<&str>) -> Result<RoomName, Box<Refusal>> {
+    Request::read(argument)?.room()
+}
+
+/// Reads the argument of `activity`: whether the page can be seen.
+pub fn activity(argument: Option<&str>) -> Result<bool, Box<Refusal>> {
+    let request = Request::read(argument)?;
+    match request.0.get("visible") {
+        Some(Value::Bool(visible)) => Ok(*visible),
+        _ => Err(request.bad("visible: expected true or false")),
+    }
+}
+
+/// The refusal of an event that nobody here knows.
+pub fn unknown_event(name: &str) -> Box<Refusal> {
+    let message = format!(
+        "unknown event {:?}; use subscribe, unsubscribe or activity",
+        echo(name)
+    );
+    Request(Map::new()).bad(message)
+}
+
+struct Request(Map<String, Value>);
+
+impl Request {
+    fn read(argument: Option<&str>) -> Result<Self, Box<Refusal>> {
+        match argument.map(serde_json::from_str) {
+            Some(Ok(Value::Object(fields))) => Ok(Self(fields)),
+            _ => Err(Self(Map::new()).bad("expected an object such as {\"type\": \"dashboard\"}")),
+        }
+    }
+
+    fn refuse(&self, code: ErrorCode, message: impl Into<String>) -> Box<Refusal> {
+        let text = |field| self.0.get(field).and_then(Value::as_str).map(echo);
+        Box::new(Refusal {
+            error: ErrorBody {
+                code,
+                message: message.into(),
+            },
+            kind: text("type"),
+            id: text("id"),
+        })
+    }
+
+    fn bad(&self, message: impl Into<String>) -> Box<Refusal> {
+        self.refuse(ErrorCode::BadRequest, message)
+    }
+
+    fn room(&self) -> Result<RoomName, Box<Refusal>> {
+        let kind = match self.0.get("type") {
+            Some(Value::String(kind)) => kind.as_str(),
+            Some(_) => return Err(self.bad("type: expected a text")),
+            None => return Err(self.bad("type: missing; use device, container or dashboard")),
+        };
+        let id = match self.0.get("id") {
+            Some(Value::String(id)) => Some(id.as_str()),
+            Some(Value::Null) | None => None,
+            Some(_) => return Err(self.bad("id: expected a text")),
+        };
+        match (kind, id) {
+            ("device", Some(id)) => id
+                .parse()
+                .map(RoomName::Device)
+                .map_err(|e| self.bad(format!("id: {e}"))),
+            ("container", Some(id)) => id
+                .parse()
+                .map(RoomName::Container)
+                .map_err(|e| self.bad(format!("id: {e}"))),
+            ("device" | "container", None) => Err(self.bad("id: missing")),
+            ("dashboard", None | Some("main")) => Ok(RoomName::Dashboard),
+            ("dashboard", Some(_)) => Err(self.bad("id: the only dashboard is \"main\"")),
+            (other, _) => Err(self.bad(format!(
+                "type: unknown {:?}; use device, container or dashboard",
+                echo(other)
+            ))),
+        }
+    }
+
+    fn options(&self, room: &RoomName) -> Result<Options, Box<Refusal>> {
+        let given = match self.0.get("options") {
+            None | Some(Value::Null) => return Ok(Options::default()),
+            Some(Value::Object(given)) => given,
+            Some(_) => return Err(self.bad("options: expected an object")),
+        };
+        match given.get("format") {
+            None | Some(Value::Null) => {}
+            Some(Value::String(format)) if format == "json" => {}
+            Some(Value::String(format)) if matches!(format.as_str(), "protobuf" | "metr") => {
+                return Err(self.refuse(
+                    ErrorCode::Unavailable,
+                    format!(
+                        "options.format: this version does not serve {format:?} yet; use \"json\""
+                    ),
+                ));
+            }
+            Some(_) => {
+                return Err(self.bad("options.format: expected \"json\", \"protobuf\" or \"metr\""));
+            }
+        }
+        match given.get("logs") {
+            None | Some(Value::Null | Value::Bool(false)) => {}
+            Some(_) if !matches!(room, RoomName::Container(_)) => {
+                return Err(self.bad("options.logs: only a container has logs"));
+            }
+            Some(_) => {
+                return Err(self.refuse(
+                    ErrorCode::Unavailable,
+                    "options.logs: this version does not serve logs yet",
+                ));
+            }
+        }
+        let rate = match given.get("rate") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(auto)) if auto == "auto" => None,
+            Some(value) => match value.as_u64().and_then(|n| u8::try_from(n).ok()) {
+                Some(seconds @ 1..=60) => Some(seconds),
+                _ => {
+                    return Err(
+                        self.bad("options.rate: expected \"auto\" or whole seconds from 1 to 60")
+                    );
+                }
+            },
+        };
+        let batch = match given.get("batch") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(batch)) => *batch,
+            Some(_) => return Err(self.bad("options.batch: expected true or false")),
+        };
+        let since = match given.get("since") {
+            None | Some(Value::Null) => None,
+            Some(since) => Some(self.since(since)?),
+        };
+        Ok(Options { rate, batch, since })
+    }
+
+    fn since(&self, since: &Value) -> Result<Since, Box<Refusal>> {
+        match (since.get("epoch"), since.get("seq").and_then(Value::as_u64)) {
+            (Some(Value::String(epoch)), Some(seq)) if epoch.len() <= 64 => Ok(Since {
+                epoch: epoch.clone(),
+                seq,
+            }),
+            _ => Err(self.bad("options.since: expected {\"epoch\": text, \"seq\": number}")),
+        }
+    }
+}
+
+fn echo(text: &str) -> String {
+    text.chars()
+        .take(ECHO)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const UUID: &str = "0198c0de-0000-7000-8000-0000000000ab";
+
+    fn refused(json: &str) -> (ErrorCode, String) {
+        let refusal = subscribe(Some(json)).unwrap_err();
+        (refusal.error.code, refusal.error.message)
+    }
+
+    #[test]
+    fn reads_a_subscribe() {
+        let json = format!(
+            r#"{{"type":"device","id":"{UUID}","options":
+               {{"format":"json","rate":5,"batch":true,"since":{{"epoch":"e","seq":7}},"new":1}}}}"#
+        );
+        let asked = subscribe(Some(&json)).unwrap();
+        assert_eq!(asked.room, RoomName::Device(UUID.parse().unwrap()));
+        let since = Some(Since {
+            epoch: "e".into(),
+            seq: 7,
+        });
+        assert_eq!(
+            asked.options,
+            Options {
+                rate: Some(5),
+                batch: true,
+                since
+            }
+        );
+        for dashboard in [
+            r#"{"type":"dashboard"}"#,
+            r#"{"type":"dashboard","id":"main"}"#,
+        ] {
+            assert_eq!(
+                subscribe(Some(dashboard)).unwrap().room,
+                RoomName::Dashboard
+            );
+        }
+    }
+
+    #[test]
+    fn says_which_field_is_wrong() {
+        let device =
+            |options: &str| format!(r#"{{"type":"device","id":"{UUID}","options":{options}}}"#);
+        for (json, field) in [
+            ("7".to_owned(), "expected an object"),
+            ("[]".into(), "expected an object"),
+            ("\"dashboard\"".into(), "expected an object"),
+            ("{}".into(), "type: missing"),
+            (r#"{"type":1}"#.into(), "type: expected"),
+            (r#"{"type":"planet"}"#.into(), "type: unknown \"planet\""),
+            (r#"{"type":"device"}"#.into(), "id: missing"),
+            (r#"{"type":"device","id":3}"#.into(), "id: expected"),
+            (
+                r#"{"type":"device","id":"a\u0000\u001b[31m"}"#.into(),
+                "id: not a UUID",
+            ),
+            (
+                r#"{"type":"container","id":"web"}"#.into(),
+                "id: not a container id",
+            ),
+            (
+                r#"{"type":"dashboard","id":"x"}"#.into(),
+                "id: the only dashboard",
+            ),
+            (device("3"), "options: expected"),
+            (device(r#"{"format":"xml"}"#), "options.format"),
+            (device(r#"{"rate":0}"#), "options.rate"),
+            (device(r#"{"rate":61}"#), "options.rate"),
+            (device(r#"{"rate":1.5}"#), "options.rate"),
+            (device(r#"{"batch":"yes"}"#), "options.batch"),
+            (device(r#"{"since":4}"#), "options.since"),
+            (
+                device(r#"{"since":{"epoch":"e","seq":-1}}"#),
+                "options.since",
+            ),
+            (device(r#"{"logs":true}"#), "options.logs"),
+        ] {
+            let (code, message) = refused(&json);
+            assert_eq!(code, ErrorCode::BadRequest, "{json}");
+            assert!(message.starts_with(field), "{json}: {message}");
+        }
+        assert_eq!(
+            refused(&device(r#"{"format":"metr"}"#)).0,
+            ErrorCode::Unavailable
+        );
+        assert!(subscribe(None).is_err());
+    }
+
+    #[test]
+    fn an_echo_is_short_and_printable() {
+        let long = format!(r#"{{"type":"{}","id":"\u0007\u001b"}}"#, "x".repeat(5000));
+        let refusal = subscribe(Some(&long)).unwrap_err();
+        assert_eq!(refusal.kind.as_deref().map(str::len), Some(ECHO));
+        assert_eq!(refusal.id.as_deref(), Some("\u{fffd}\u{fffd}"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".{0,200}") {
+            let _ = (subscribe(Some(&text)), unsubscribe(Some(&text)), activity(Some(&text)));
+        }
+    }
+}
