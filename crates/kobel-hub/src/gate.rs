@@ -47,35 +47,13 @@ pub trait Authenticate: Send + Sync + 'static {
 /// What reaches the hub from the viewers' side.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Connected {
-        socket: SocketId,
-        principal: Principal,
-    },
-    Subscribe {
-        socket: SocketId,
-        asked: Subscribe,
-        ack: Option<AckId>,
-    },
-    Unsubscribe {
-        socket: SocketId,
-        room: RoomName,
-        ack: Option<AckId>,
-    },
-    Activity {
-        socket: SocketId,
-        ack: Option<AckId>,
-    },
-    Refused {
-        socket: SocketId,
-        refusal: Box<Refusal>,
-        ack: Option<AckId>,
-    },
-    Revoke {
-        credential: CredentialId,
-    },
-    Credentials {
-        answer: oneshot::Sender<Vec<CredentialId>>,
-    },
+    Connected { socket: SocketId, principal: Principal },
+    Subscribe { socket: SocketId, asked: Subscribe, ack: Option<AckId> },
+    Unsubscribe { socket: SocketId, room: RoomName, ack: Option<AckId> },
+    Activity { socket: SocketId, ack: Option<AckId> },
+    Refused { socket: SocketId, refusal: Box<Refusal>, ack: Option<AckId> },
+    Revoke { credential: CredentialId },
+    Credentials { answer: oneshot::Sender<Vec<CredentialId>> },
 }
 
 /// Sockets that are gone. Bounded by the number of sockets: each is put here once.
@@ -107,13 +85,7 @@ pub(crate) struct ToHub {
 pub(crate) fn queues() -> (ToHub, Requests) {
     let (tx, rx) = mpsc::channel(WAITING_REQUESTS);
     let gone = Arc::new(Gone::default());
-    (
-        ToHub {
-            queue: tx,
-            gone: Arc::clone(&gone),
-        },
-        Requests { queue: rx, gone },
-    )
+    (ToHub { queue: tx, gone: Arc::clone(&gone) }, Requests { queue: rx, gone })
 }
 
 /// The fan-out's handler.
@@ -127,23 +99,16 @@ pub struct Gate<A> {
 
 impl<A: Authenticate> Gate<A> {
     pub(crate) fn new(authenticator: Arc<A>, hub: ToHub, cancel: CancellationToken) -> Self {
-        Self {
-            authenticator,
-            hub,
-            sign_ins: TaskTracker::new(),
-            cancel,
-        }
+        Self { authenticator, hub, sign_ins: TaskTracker::new(), cancel }
     }
 
     fn pass(&self, cx: &mut Context<'_>, request: Request, ack: Option<AckId>) {
         if self.hub.queue.try_send(request).is_err() {
             let message = "the hub is overloaded; try again in a few seconds";
-            let error = ErrorBody {
-                code: ErrorCode::Unavailable,
-                message: message.into(),
-            };
+            let error = ErrorBody { code: ErrorCode::Unavailable, message: message.into() };
             if let Some(ack) = ack {
-                cx.ack(ack, &Ack::refused(error.code, message));
+                // Plain data always encodes.
+                let _ = cx.ack(ack, &Ack::refused(error.code, message));
             }
             if let Ok(frame) = Frame::event(NAMESPACE, "error", &error, Policy::DropOldest) {
                 cx.emit(&frame);
@@ -172,10 +137,7 @@ impl<A: Authenticate> Handler for Gate<A> {
                 Ok(principal) => {
                     let socket = request.socket();
                     // The hub must know the viewer before its first request can come.
-                    let told = hub
-                        .queue
-                        .send(Request::Connected { socket, principal })
-                        .await;
+                    let told = hub.queue.send(Request::Connected { socket, principal }).await;
                     match told {
                         Ok(()) => request.accept(),
                         Err(_) => request.reject(ConnectError::new("the hub is shutting down")),
@@ -192,11 +154,7 @@ impl<A: Authenticate> Handler for Gate<A> {
     fn event(&self, cx: &mut Context<'_>, event: Event) {
         let (socket, ack) = (cx.socket(), event.ack);
         let argument = event.args.first().map(|a| a.get());
-        let refused = |refusal| Request::Refused {
-            socket,
-            refusal,
-            ack,
-        };
+        let refused = |refusal| Request::Refused { socket, refusal, ack };
         let request = match event.name.as_str() {
             "subscribe" => request::subscribe(argument)
                 .map_or_else(refused, |asked| Request::Subscribe { socket, asked, ack }),
@@ -210,12 +168,7 @@ impl<A: Authenticate> Handler for Gate<A> {
     }
 
     fn disconnect(&self, socket: SocketId, _namespace: &str, _reason: DisconnectReason) {
-        self.hub
-            .gone
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(socket);
+        self.hub.gone.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
         self.hub.gone.ready.notify_one();
     }
 }

@@ -44,12 +44,7 @@ impl Hub {
     pub fn new(epoch: &str, max_subscriptions: usize) -> Self {
         let (to_hub, requests) = gate::queues();
         let live = Live::new(epoch, max_subscriptions, Box::new(ByScope));
-        Self {
-            live,
-            requests,
-            to_hub,
-            stats: watch::Sender::new(LiveStats::default()),
-        }
+        Self { live, requests, to_hub, stats: watch::Sender::new(LiveStats::default()) }
     }
 
     /// Adds a device, whose source yields a sample each `period`.
@@ -68,10 +63,7 @@ impl Hub {
 
     /// A way to the hub once it runs.
     pub fn handle(&self) -> HubHandle {
-        HubHandle {
-            to_hub: self.to_hub.clone(),
-            stats: self.stats.subscribe(),
-        }
+        HubHandle { to_hub: self.to_hub.clone(), stats: self.stats.subscribe() }
     }
 
     /// Runs until cancelled.
@@ -130,14 +122,9 @@ impl Hub {
                 self.live.unsubscribe(socket, &room, ack);
             }
             Request::Activity { socket, ack } => {
-                self.live
-                    .answer(socket, ack, kobel_wire::event::Ack::done());
+                self.live.answer(socket, ack, kobel_wire::event::Ack::done());
             }
-            Request::Refused {
-                socket,
-                refusal,
-                ack,
-            } => self.live.refuse(socket, ack, &refusal),
+            Request::Refused { socket, refusal, ack } => self.live.refuse(socket, ack, &refusal),
             Request::Revoke { credential } => self.live.revoke(credential),
             Request::Credentials { answer } => {
                 // The asker may have gone; then nobody needs the answer.
@@ -151,11 +138,7 @@ async fn carry_out(server: &Server, command: Command) {
     match command {
         Command::Publish { room, frame } => server.publish(&room, frame).await,
         Command::Emit { socket, frame } => server.emit(socket, frame).await,
-        Command::Ack {
-            socket,
-            ack,
-            answer,
-        } => server.ack(socket, ack, &answer).await,
+        Command::Ack { socket, ack, answer } => server.ack(socket, ack, &answer).await,
         Command::Join { socket, room } => server.join(socket, room).await,
         Command::Leave { socket, room } => server.leave(socket, &room).await,
         Command::Disconnect { socket } => {
@@ -174,11 +157,7 @@ impl HubHandle {
     /// The credentials by which somebody is signed in now, each once.
     pub async fn credentials(&self) -> Vec<CredentialId> {
         let (answer, credentials) = oneshot::channel();
-        let _ = self
-            .to_hub
-            .queue
-            .send(Request::Credentials { answer })
-            .await;
+        let _ = self.to_hub.queue.send(Request::Credentials { answer }).await;
         credentials.await.unwrap_or_default()
     }
 

@@ -90,14 +90,12 @@ impl Ingest {
 
     /// What a device says of itself, where it is new.
     pub fn facts(&self, device: DeviceUuid, facts: Facts) {
-        self.0
-            .update(|waiting| waiting.devices.entry(device).or_default().facts = Some(facts));
+        self.0.update(|waiting| waiting.devices.entry(device).or_default().facts = Some(facts));
     }
 
     /// Whether the device's container engine can be read, where it is new.
     pub fn engine(&self, device: DeviceUuid, engine: Engine) {
-        self.0
-            .update(|waiting| waiting.devices.entry(device).or_default().engine = Some(engine));
+        self.0.update(|waiting| waiting.devices.entry(device).or_default().engine = Some(engine));
     }
 
     /// How a device fares, as its source sees it, with the reason in words.
@@ -138,15 +136,8 @@ impl Ingest {
 
     /// How often something newer replaced what still waited.
     pub fn replaced(&self) -> Replaced {
-        let waiting = self
-            .0
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        Replaced {
-            samples: waiting.samples_replaced,
-            containers: waiting.changes_replaced,
-        }
+        let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        Replaced { samples: waiting.samples_replaced, containers: waiting.changes_replaced }
     }
 }
 
@@ -155,11 +146,7 @@ impl Inbox {
     pub async fn take(&self) -> HashMap<DeviceUuid, DeviceUpdate> {
         loop {
             {
-                let mut waiting = self
-                    .0
-                    .waiting
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
+                let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 if !waiting.devices.is_empty() {
                     waiting.places.clear();
                     return mem::take(&mut waiting.devices);

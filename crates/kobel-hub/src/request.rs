@@ -87,10 +87,7 @@ pub fn activity(argument: Option<&str>) -> Result<bool, Box<Refusal>> {
 
 /// The refusal of an event that nobody here knows.
 pub fn unknown_event(name: &str) -> Box<Refusal> {
-    let message = format!(
-        "unknown event {:?}; use subscribe, unsubscribe or activity",
-        echo(name)
-    );
+    let message = format!("unknown event {:?}; use subscribe, unsubscribe or activity", echo(name));
     Request(Map::new()).bad(message)
 }
 
@@ -107,10 +104,7 @@ impl Request {
     fn refuse(&self, code: ErrorCode, message: impl Into<String>) -> Box<Refusal> {
         let text = |field| self.0.get(field).and_then(Value::as_str).map(echo);
         Box::new(Refusal {
-            error: ErrorBody {
-                code,
-                message: message.into(),
-            },
+            error: ErrorBody { code, message: message.into() },
             kind: text("type"),
             id: text("id"),
         })
@@ -132,14 +126,12 @@ impl Request {
             Some(_) => return Err(self.bad("id: expected a text")),
         };
         match (kind, id) {
-            ("device", Some(id)) => id
-                .parse()
-                .map(RoomName::Device)
-                .map_err(|e| self.bad(format!("id: {e}"))),
-            ("container", Some(id)) => id
-                .parse()
-                .map(RoomName::Container)
-                .map_err(|e| self.bad(format!("id: {e}"))),
+            ("device", Some(id)) => {
+                id.parse().map(RoomName::Device).map_err(|e| self.bad(format!("id: {e}")))
+            }
+            ("container", Some(id)) => {
+                id.parse().map(RoomName::Container).map_err(|e| self.bad(format!("id: {e}")))
+            }
             ("device" | "container", None) => Err(self.bad("id: missing")),
             ("dashboard", None | Some("main")) => Ok(RoomName::Dashboard),
             ("dashboard", Some(_)) => Err(self.bad("id: the only dashboard is \"main\"")),
@@ -209,20 +201,16 @@ impl Request {
 
     fn since(&self, since: &Value) -> Result<Since, Box<Refusal>> {
         match (since.get("epoch"), since.get("seq").and_then(Value::as_u64)) {
-            (Some(Value::String(epoch)), Some(seq)) if epoch.len() <= 64 => Ok(Since {
-                epoch: epoch.clone(),
-                seq,
-            }),
+            (Some(Value::String(epoch)), Some(seq)) if epoch.len() <= 64 => {
+                Ok(Since { epoch: epoch.clone(), seq })
+            }
             _ => Err(self.bad("options.since: expected {\"epoch\": text, \"seq\": number}")),
         }
     }
 }
 
 fn echo(text: &str) -> String {
-    text.chars()
-        .take(ECHO)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    text.chars().take(ECHO).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -246,26 +234,10 @@ mod tests {
         );
         let asked = subscribe(Some(&json)).unwrap();
         assert_eq!(asked.room, RoomName::Device(UUID.parse().unwrap()));
-        let since = Some(Since {
-            epoch: "e".into(),
-            seq: 7,
-        });
-        assert_eq!(
-            asked.options,
-            Options {
-                rate: Some(5),
-                batch: true,
-                since
-            }
-        );
-        for dashboard in [
-            r#"{"type":"dashboard"}"#,
-            r#"{"type":"dashboard","id":"main"}"#,
-        ] {
-            assert_eq!(
-                subscribe(Some(dashboard)).unwrap().room,
-                RoomName::Dashboard
-            );
+        let since = Some(Since { epoch: "e".into(), seq: 7 });
+        assert_eq!(asked.options, Options { rate: Some(5), batch: true, since });
+        for dashboard in [r#"{"type":"dashboard"}"#, r#"{"type":"dashboard","id":"main"}"#] {
+            assert_eq!(subscribe(Some(dashboard)).unwrap().room, RoomName::Dashboard);
         }
     }
 
@@ -282,18 +254,9 @@ mod tests {
             (r#"{"type":"planet"}"#.into(), "type: unknown \"planet\""),
             (r#"{"type":"device"}"#.into(), "id: missing"),
             (r#"{"type":"device","id":3}"#.into(), "id: expected"),
-            (
-                r#"{"type":"device","id":"a\u0000\u001b[31m"}"#.into(),
-                "id: not a UUID",
-            ),
-            (
-                r#"{"type":"container","id":"web"}"#.into(),
-                "id: not a container id",
-            ),
-            (
-                r#"{"type":"dashboard","id":"x"}"#.into(),
-                "id: the only dashboard",
-            ),
+            (r#"{"type":"device","id":"a\u0000\u001b[31m"}"#.into(), "id: not a UUID"),
+            (r#"{"type":"container","id":"web"}"#.into(), "id: not a container id"),
+            (r#"{"type":"dashboard","id":"x"}"#.into(), "id: the only dashboard"),
             (device("3"), "options: expected"),
             (device(r#"{"format":"xml"}"#), "options.format"),
             (device(r#"{"rate":0}"#), "options.rate"),
@@ -301,20 +264,14 @@ mod tests {
             (device(r#"{"rate":1.5}"#), "options.rate"),
             (device(r#"{"batch":"yes"}"#), "options.batch"),
             (device(r#"{"since":4}"#), "options.since"),
-            (
-                device(r#"{"since":{"epoch":"e","seq":-1}}"#),
-                "options.since",
-            ),
+            (device(r#"{"since":{"epoch":"e","seq":-1}}"#), "options.since"),
             (device(r#"{"logs":true}"#), "options.logs"),
         ] {
             let (code, message) = refused(&json);
             assert_eq!(code, ErrorCode::BadRequest, "{json}");
             assert!(message.starts_with(field), "{json}: {message}");
         }
-        assert_eq!(
-            refused(&device(r#"{"format":"metr"}"#)).0,
-            ErrorCode::Unavailable
-        );
+        assert_eq!(refused(&device(r#"{"format":"metr"}"#)).0, ErrorCode::Unavailable);
         assert!(subscribe(None).is_err());
     }
 

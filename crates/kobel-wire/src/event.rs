@@ -140,36 +140,18 @@ pub struct Ack {
 impl Ack {
     /// Done, without more to say.
     pub fn done() -> Self {
-        Self {
-            ok: true,
-            room: None,
-            epoch: None,
-            seq: None,
-            error: None,
-        }
+        Self { ok: true, room: None, epoch: None, seq: None, error: None }
     }
 
     /// Subscribed to `room`, whose last event was `seq` of `epoch`.
     pub fn subscribed(room: String, epoch: String, seq: Seq) -> Self {
-        Self {
-            room: Some(room),
-            epoch: Some(epoch),
-            seq: Some(seq),
-            ..Self::done()
-        }
+        Self { room: Some(room), epoch: Some(epoch), seq: Some(seq), ..Self::done() }
     }
 
     /// Refused.
     pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
-        let error = Some(ErrorBody {
-            code,
-            message: message.into(),
-        });
-        Self {
-            ok: false,
-            error,
-            ..Self::done()
-        }
+        let error = Some(ErrorBody { code, message: message.into() });
+        Self { ok: false, error, ..Self::done() }
     }
 }
 

@@ -35,11 +35,7 @@ impl FromStr for DeviceUuid {
         // `Uuid` also reads braces and URNs; a room's name must have one spelling only.
         let uuid = Uuid::try_parse(text).map_err(|_| IdError::NotUuid)?;
         let one_spelling = text.len() == 36 && !text.bytes().any(|b| b.is_ascii_uppercase());
-        if one_spelling {
-            Ok(Self(uuid))
-        } else {
-            Err(IdError::NotUuid)
-        }
+        if one_spelling { Ok(Self(uuid)) } else { Err(IdError::NotUuid) }
     }
 }
 
@@ -142,18 +138,8 @@ mod tests {
     fn a_container_id_is_hexadecimal() {
         assert!("a".repeat(64).parse::<ContainerId>().is_ok());
         assert!("0123456789ab".parse::<ContainerId>().is_ok());
-        for bad in [
-            "",
-            "web-1",
-            "0123456789AB",
-            "0123456789ab\u{0}",
-            &"a".repeat(65),
-        ] {
-            assert_eq!(
-                bad.parse::<ContainerId>(),
-                Err(IdError::NotContainerId),
-                "{bad:?}"
-            );
+        for bad in ["", "web-1", "0123456789AB", "0123456789ab\u{0}", &"a".repeat(65)] {
+            assert_eq!(bad.parse::<ContainerId>(), Err(IdError::NotContainerId), "{bad:?}");
         }
     }
 }

@@ -73,10 +73,7 @@ mod tests {
 
     #[test]
     fn prints_as_a_browser_does() {
-        assert_eq!(
-            Timestamp::from_millis(0).to_string(),
-            "1970-01-01T00:00:00.000Z"
-        );
+        assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!(
             Timestamp::from_millis(1_795_000_000_007).to_string(),
             "2026-11-18T11:06:40.007Z"

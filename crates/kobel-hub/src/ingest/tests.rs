@@ -6,9 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn device(n: u8) -> DeviceUuid {
-    format!("0198c0de-0000-7000-8000-0000000000{n:02x}")
-        .parse()
-        .unwrap()
+    format!("0198c0de-0000-7000-8000-0000000000{n:02x}").parse().unwrap()
 }
 
 fn sample(n: u8, at: i64) -> Sample {
@@ -49,31 +47,9 @@ async fn a_newer_sample_replaces_one_that_waits() {
     ingest.sample(sample(1, 2));
     ingest.sample(sample(2, 3));
     let taken = inbox.take().await;
-    assert_eq!(
-        taken[&device(1)]
-            .sample
-            .as_ref()
-            .unwrap()
-            .sampled_at
-            .as_millis(),
-        2
-    );
-    assert_eq!(
-        taken[&device(2)]
-            .sample
-            .as_ref()
-            .unwrap()
-            .sampled_at
-            .as_millis(),
-        3
-    );
-    assert_eq!(
-        ingest.replaced(),
-        Replaced {
-            samples: 1,
-            containers: 0
-        }
-    );
+    assert_eq!(taken[&device(1)].sample.as_ref().unwrap().sampled_at.as_millis(), 2);
+    assert_eq!(taken[&device(2)].sample.as_ref().unwrap().sampled_at.as_millis(), 3);
+    assert_eq!(ingest.replaced(), Replaced { samples: 1, containers: 0 });
 }
 
 #[tokio::test]

@@ -111,9 +111,7 @@ impl Live {
     pub fn tick(&mut self, now: Instant, wall: Timestamp) {
         self.end_expired(wall);
         // After a pause of the whole process every device looks late. Let them speak first.
-        let paused = self
-            .ticked
-            .is_some_and(|at| now.saturating_duration_since(at) > PAUSE);
+        let paused = self.ticked.is_some_and(|at| now.saturating_duration_since(at) > PAUSE);
         self.ticked = Some(now);
         if paused {
             return;
@@ -209,8 +207,7 @@ impl Live {
         let Some(live) = self.fleet.device(uuid) else {
             return;
         };
-        self.delivery
-            .entry(uuid, live.device.id.0, || live.entry(), now, wall);
+        self.delivery.entry(uuid, live.device.id.0, || live.entry(), now, wall);
     }
 }
 

@@ -159,16 +159,8 @@ pub(crate) fn flush(
         epoch: &group.stream.epoch,
         seq: group.stream.seq,
     };
-    let frame = logged(Frame::event(
-        NAMESPACE,
-        "batchUpdate",
-        &batch,
-        FramePolicy::Deliver,
-    ))?;
-    Some(Command::Publish {
-        room: group.room.clone(),
-        frame,
-    })
+    let frame = logged(Frame::event(NAMESPACE, "batchUpdate", &batch, FramePolicy::Deliver))?;
+    Some(Command::Publish { room: group.room.clone(), frame })
 }
 
 impl<T: Serialize> Event<'_, T> {
@@ -181,21 +173,11 @@ impl<T: Serialize> Event<'_, T> {
             epoch: &self.stream.epoch,
             seq: self.stream.seq,
         };
-        logged(Frame::event(
-            NAMESPACE,
-            self.name,
-            &envelope,
-            FramePolicy::Conflate(self.key),
-        ))
+        logged(Frame::event(NAMESPACE, self.name, &envelope, FramePolicy::Conflate(self.key)))
     }
 
     fn update(&self) -> Option<Arc<RawValue>> {
-        raw(&Update {
-            id: self.id,
-            event: self.name,
-            data: self.data,
-            seq: self.stream.seq,
-        })
+        raw(&Update { id: self.id, event: self.name, data: self.data, seq: self.stream.seq })
     }
 }
 
@@ -207,9 +189,7 @@ pub(crate) fn raw<T: Serialize>(value: &T) -> Option<Arc<RawValue>> {
 /// The value, or `None` and a line in the log: an event that cannot be encoded is a fault of ours
 /// and must not stop the others.
 pub(crate) fn logged<T, E: std::fmt::Display>(encoded: Result<T, E>) -> Option<T> {
-    encoded
-        .inspect_err(|error| tracing::error!(%error, "an event could not be encoded"))
-        .ok()
+    encoded.inspect_err(|error| tracing::error!(%error, "an event could not be encoded")).ok()
 }
 
 fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {

@@ -37,14 +37,8 @@ pub(crate) const DEVICE_SERIES: [&str; 15] = [
     "pressureIo",
 ];
 
-pub(crate) const CONTAINER_SERIES: [&str; 6] = [
-    "cpu",
-    "memory",
-    "networkIn",
-    "networkOut",
-    "blockRead",
-    "blockWrite",
-];
+pub(crate) const CONTAINER_SERIES: [&str; 6] =
+    ["cpu", "memory", "networkIn", "networkOut", "blockRead", "blockWrite"];
 
 /// A device as the hub knows it.
 pub(crate) struct LiveDevice {
@@ -100,12 +94,7 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     pub(crate) fn new(epoch: Arc<str>) -> Self {
-        Self {
-            devices: BTreeMap::new(),
-            places: HashMap::new(),
-            epoch,
-            next_key: 1,
-        }
+        Self { devices: BTreeMap::new(), places: HashMap::new(), epoch, next_key: 1 }
     }
 
     pub(crate) fn add(&mut self, device: Device, period: Duration, now: Instant) {
@@ -146,9 +135,7 @@ impl Fleet {
         policy: &'a dyn Policy,
         access: &'a Access,
     ) -> impl Iterator<Item = &'a LiveDevice> {
-        self.devices
-            .values()
-            .filter(|d| policy.may_see(access, d.device.device_uuid))
+        self.devices.values().filter(|d| policy.may_see(access, d.device.device_uuid))
     }
 
     /// Takes in what a source reported. Reports on an unknown device change nothing.
@@ -183,8 +170,7 @@ impl Fleet {
         }
         if let Some(mut sample) = update.sample {
             sample.state = live.device.state;
-            live.recent
-                .push(sample.sampled_at.as_millis(), device_point(&sample));
+            live.recent.push(sample.sampled_at.as_millis(), device_point(&sample));
             live.sample = Some(sample);
             changes.push(Change::Sample);
         }
@@ -367,12 +353,5 @@ fn device_point(s: &Sample) -> [Option<f64>; 15] {
 }
 
 fn container_point(c: &Container) -> [Option<f64>; 6] {
-    [
-        c.cpu,
-        c.memory.map(|m| m as f64),
-        c.network_in,
-        c.network_out,
-        c.block_read,
-        c.block_write,
-    ]
+    [c.cpu, c.memory.map(|m| m as f64), c.network_in, c.network_out, c.block_read, c.block_write]
 }

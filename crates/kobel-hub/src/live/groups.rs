@@ -30,10 +30,7 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn of(room: &RoomName, options: &Options) -> Self {
-        Self {
-            batch: options.batch || *room == RoomName::Dashboard,
-            rate: options.rate,
-        }
+        Self { batch: options.batch || *room == RoomName::Dashboard, rate: options.rate }
     }
 }
 
@@ -82,9 +79,7 @@ impl Group {
             return true;
         };
         let rate = Duration::from_secs(rate.into());
-        let due = self
-            .sampled
-            .is_none_or(|at| now.saturating_duration_since(at) + EARLY >= rate);
+        let due = self.sampled.is_none_or(|at| now.saturating_duration_since(at) + EARLY >= rate);
         if due {
             self.sampled = Some(now);
         }
@@ -130,9 +125,7 @@ impl Groups {
 
     /// Every group, with the name of its room.
     pub(crate) fn all(&mut self) -> impl Iterator<Item = (&RoomName, &mut Group)> {
-        self.rooms
-            .iter_mut()
-            .flat_map(|(room, groups)| groups.iter_mut().map(move |g| (room, g)))
+        self.rooms.iter_mut().flat_map(|(room, groups)| groups.iter_mut().map(move |g| (room, g)))
     }
 
     /// Counts one more member in, into a new group with this stream where there is none yet.
@@ -172,9 +165,7 @@ impl Groups {
     /// Counts one member out; gives the room of the fan-out to leave.
     pub(crate) fn exit(&mut self, room: &RoomName, key: AccessKey, shape: Shape) -> Option<Room> {
         let groups = self.rooms.get_mut(room)?;
-        let place = groups
-            .iter()
-            .position(|g| g.key == key && g.shape == shape)?;
+        let place = groups.iter().position(|g| g.key == key && g.shape == shape)?;
         let group = &mut groups[place];
         group.members -= 1;
         let name = group.room.clone();

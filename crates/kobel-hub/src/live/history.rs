@@ -26,11 +26,7 @@ pub(crate) struct History<const N: usize> {
 
 impl<const N: usize> History<N> {
     pub(crate) fn new(names: &'static [&'static str; N]) -> Self {
-        Self {
-            names,
-            t: VecDeque::new(),
-            values: std::array::from_fn(|_| VecDeque::new()),
-        }
+        Self { names, t: VecDeque::new(), values: std::array::from_fn(|_| VecDeque::new()) }
     }
 
     /// Adds a point. One that is older than the last (a clock set back) starts the history anew:
@@ -55,9 +51,7 @@ impl<const N: usize> History<N> {
 
     fn truncate(&mut self, len: usize) {
         self.t.truncate(len);
-        self.values
-            .iter_mut()
-            .for_each(|column| column.truncate(len));
+        self.values.iter_mut().for_each(|column| column.truncate(len));
     }
 }
 
@@ -104,10 +98,7 @@ mod tests {
         let mut history = History::new(&["cpu", "memory"]);
         history.push(1_000, [Some(1.25), None]);
         history.push(2_000, [Some(2.0), Some(50.5)]);
-        assert_eq!(
-            json(&history),
-            r#"{"t":[1000,2000],"cpu":[1.25,2],"memory":[null,50.5]}"#
-        );
+        assert_eq!(json(&history), r#"{"t":[1000,2000],"cpu":[1.25,2],"memory":[null,50.5]}"#);
     }
 
     #[test]

@@ -15,10 +15,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(crate) fn new(epoch: &Arc<str>) -> Self {
-        Self {
-            epoch: Arc::clone(epoch),
-            seq: 0,
-        }
+        Self { epoch: Arc::clone(epoch), seq: 0 }
     }
 
     /// The number of the next event.

@@ -56,11 +56,7 @@ impl Live {
     /// A socket signed in.
     pub fn connected(&mut self, socket: SocketId, principal: Principal) {
         let key = self.delivery.groups.intern(&principal.access);
-        let viewer = Viewer {
-            principal,
-            key,
-            rooms: HashMap::new(),
-        };
+        let viewer = Viewer { principal, key, rooms: HashMap::new() };
         if let Some(before) = self.viewers.insert(socket, viewer) {
             // A socket's id is never used twice; be exact all the same.
             self.forget(socket, &before);
@@ -99,11 +95,7 @@ impl Live {
 
     /// The credentials by which somebody is signed in now, each once.
     pub fn credentials(&self) -> Vec<CredentialId> {
-        let mut all: Vec<_> = self
-            .viewers
-            .values()
-            .map(|v| v.principal.credential)
-            .collect();
+        let mut all: Vec<_> = self.viewers.values().map(|v| v.principal.credential).collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -163,23 +155,19 @@ impl Live {
         }
         let (made, epoch) = (&mut self.dashboards_made, &self.epoch);
         let fleet = &self.fleet;
-        let group = self
-            .delivery
-            .groups
-            .enter(&asked.room, &access, key, shape, || {
-                match &asked.room {
-                    RoomName::Device(uuid) => fleet.device(*uuid).map(|d| d.stream.clone()),
-                    RoomName::Container(id) => fleet
-                        .device_of(id)
-                        .and_then(|d| d.containers.get(id))
-                        .map(|c| c.stream.clone()),
-                    RoomName::Dashboard => None,
+        let group = self.delivery.groups.enter(&asked.room, &access, key, shape, || {
+            match &asked.room {
+                RoomName::Device(uuid) => fleet.device(*uuid).map(|d| d.stream.clone()),
+                RoomName::Container(id) => {
+                    fleet.device_of(id).and_then(|d| d.containers.get(id)).map(|c| c.stream.clone())
                 }
-                .unwrap_or_else(|| {
-                    *made += 1;
-                    Stream::new(&format!("{epoch}-{made}").into())
-                })
-            });
+                RoomName::Dashboard => None,
+            }
+            .unwrap_or_else(|| {
+                *made += 1;
+                Stream::new(&format!("{epoch}-{made}").into())
+            })
+        });
         // What waits is in the state that the newcomer gets: it goes to the others first.
         let waiting = flush(&asked.room, group, now, wall);
         let (room, stream) = (group.room.clone(), group.stream.clone());
@@ -189,16 +177,8 @@ impl Live {
         }
 
         let answer = Ack::subscribed(asked.room.to_string(), stream.epoch.to_string(), stream.seq);
-        self.delivery.out.extend(ack.map(|ack| Command::Ack {
-            socket,
-            ack,
-            answer,
-        }));
-        let gap = asked
-            .options
-            .since
-            .as_ref()
-            .map(|since| stream.gap_after(since));
+        self.delivery.out.extend(ack.map(|ack| Command::Ack { socket, ack, answer }));
+        let gap = asked.options.since.as_ref().map(|since| stream.gap_after(since));
         if let Some(frame) = self.initial(&asked.room, &access, &stream, gap) {
             self.delivery.out.push(Command::Emit { socket, frame });
         }
@@ -222,11 +202,7 @@ impl Live {
 
     /// Acknowledges a request that needs nothing else.
     pub fn answer(&mut self, socket: SocketId, ack: Option<AckId>, answer: Ack) {
-        self.delivery.out.extend(ack.map(|ack| Command::Ack {
-            socket,
-            ack,
-            answer,
-        }));
+        self.delivery.out.extend(ack.map(|ack| Command::Ack { socket, ack, answer }));
     }
 
     /// Refuses a request: by its acknowledgement, where one was asked for, and by the event
@@ -235,9 +211,7 @@ impl Live {
         let answer = Ack::refused(refusal.error.code, refusal.error.message.clone());
         self.answer(socket, ack, answer);
         let frame = Frame::event(NAMESPACE, "error", &refusal.event(), FramePolicy::Deliver);
-        self.delivery
-            .out
-            .extend(logged(frame).map(|frame| Command::Emit { socket, frame }));
+        self.delivery.out.extend(logged(frame).map(|frame| Command::Emit { socket, frame }));
     }
 
     fn refuse_room(
@@ -250,15 +224,7 @@ impl Live {
     ) {
         let error = ErrorBody { code, message };
         let kind = Some(room.kind().as_str().to_owned());
-        self.refuse(
-            socket,
-            ack,
-            &Refusal {
-                error,
-                kind,
-                id: Some(room.id()),
-            },
-        );
+        self.refuse(socket, ack, &Refusal { error, kind, id: Some(room.id()) });
     }
 
     /// Whether somebody with this access may be in the room. Who may not see everything is not
@@ -274,14 +240,7 @@ impl Live {
             RoomName::Container(id) => (self.fleet.device_of(id), "no such container"),
         };
         match device {
-            Some(live)
-                if self
-                    .delivery
-                    .policy
-                    .may_see(access, live.device.device_uuid) =>
-            {
-                Ok(())
-            }
+            Some(live) if self.delivery.policy.may_see(access, live.device.device_uuid) => Ok(()),
             None if access.sees_all() => Err((ErrorCode::NotFound, missing)),
             _ => Err((ErrorCode::Unauthorized, "Insufficient permissions")),
         }
@@ -318,15 +277,9 @@ impl Live {
             }
             RoomName::Dashboard => {
                 let policy = &*self.delivery.policy;
-                let devices: Vec<_> = self
-                    .fleet
-                    .visible(policy, access)
-                    .map(|d| d.entry())
-                    .collect();
-                let data = DashboardData {
-                    totals: totals(&devices),
-                    devices,
-                };
+                let devices: Vec<_> =
+                    self.fleet.visible(policy, access).map(|d| d.entry()).collect();
+                let data = DashboardData { totals: totals(&devices), devices };
                 first(room, &data, stream, gap)
             }
         }
@@ -345,18 +298,7 @@ fn first<T: Serialize>(
     gap: Option<bool>,
 ) -> Option<Arc<Frame>> {
     let kind = room.kind().as_str();
-    let initial = InitialData {
-        kind,
-        id: &room.id(),
-        data,
-        epoch: &stream.epoch,
-        seq: stream.seq,
-        gap,
-    };
-    logged(Frame::event(
-        NAMESPACE,
-        "initialData",
-        &initial,
-        FramePolicy::Deliver,
-    ))
+    let initial =
+        InitialData { kind, id: &room.id(), data, epoch: &stream.epoch, seq: stream.seq, gap };
+    logged(Frame::event(NAMESPACE, "initialData", &initial, FramePolicy::Deliver))
 }

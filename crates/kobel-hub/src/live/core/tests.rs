@@ -49,10 +49,7 @@ fn device(n: u64) -> Device {
         state: DeviceState::Online,
         state_reason: None,
         state_since: wall(0),
-        facts: Facts {
-            hostname: format!("host-{n}"),
-            ..Facts::default()
-        },
+        facts: Facts { hostname: format!("host-{n}"), ..Facts::default() },
         engine: Engine::unknown(wall(0)),
     }
 }
@@ -60,10 +57,7 @@ fn device(n: u64) -> Device {
 fn sample(n: u64, ms: i64, cpu: f64) -> DeviceUpdate {
     let mut sample = Sample::empty(uuid(n), DeviceId(n), wall(ms));
     sample.cpu = Some(cpu);
-    DeviceUpdate {
-        sample: Some(sample),
-        ..DeviceUpdate::default()
-    }
+    DeviceUpdate { sample: Some(sample), ..DeviceUpdate::default() }
 }
 
 fn container(n: u64, id: u64, state: ContainerState, restarts: u64) -> Container {
@@ -93,20 +87,14 @@ fn container(n: u64, id: u64, state: ContainerState, restarts: u64) -> Container
 }
 
 fn containers(list: Vec<Container>) -> DeviceUpdate {
-    DeviceUpdate {
-        containers: list,
-        ..DeviceUpdate::default()
-    }
+    DeviceUpdate { containers: list, ..DeviceUpdate::default() }
 }
 
 fn principal(token: i64, devices: DeviceScope) -> Principal {
     Principal {
         account: AccountId(1),
         name: "ann".into(),
-        access: Arc::new(Access {
-            role: Role::Viewer,
-            devices,
-        }),
+        access: Arc::new(Access { role: Role::Viewer, devices }),
         credential: CredentialId::Token(token),
         expires_at: None,
     }
@@ -184,9 +172,7 @@ impl World {
     fn subscribe(&mut self, socket: SocketId, ms: i64, asked: Value) {
         let now = self.at(ms);
         match request::subscribe(Some(&asked.to_string())) {
-            Ok(asked) => self
-                .live
-                .subscribe(socket, &asked, Some(ack()), now, wall(ms)),
+            Ok(asked) => self.live.subscribe(socket, &asked, Some(ack()), now, wall(ms)),
             Err(refusal) => self.live.refuse(socket, Some(ack()), &refusal),
         }
         self.deliver();
@@ -215,12 +201,7 @@ impl World {
     }
 
     fn events(&self, socket: SocketId) -> Vec<&str> {
-        self.got
-            .get(&socket)
-            .into_iter()
-            .flatten()
-            .map(|(event, _)| event.as_str())
-            .collect()
+        self.got.get(&socket).into_iter().flatten().map(|(event, _)| event.as_str()).collect()
     }
 
     fn last(&self, socket: SocketId) -> &Value {
@@ -254,24 +235,12 @@ fn to_container(n: u64) -> Value {
 fn a_subscriber_gets_the_state_and_then_every_event() {
     let mut world = World::new(1);
     world.report(1, 0, sample(1, 0, 10.0));
-    world.report(
-        1,
-        500,
-        containers(vec![container(1, 7, ContainerState::Running, 0)]),
-    );
+    world.report(1, 500, containers(vec![container(1, 7, ContainerState::Running, 0)]));
     let socket = world.connect(1, DeviceScope::All);
     world.subscribe(socket, 600, to_device(1));
     world.report(1, 1000, sample(1, 1000, 20.0));
-    world.report(
-        1,
-        1100,
-        containers(vec![container(1, 7, ContainerState::Exited, 0)]),
-    );
-    world.report(
-        1,
-        1200,
-        containers(vec![container(1, 7, ContainerState::Removed, 0)]),
-    );
+    world.report(1, 1100, containers(vec![container(1, 7, ContainerState::Exited, 0)]));
+    world.report(1, 1200, containers(vec![container(1, 7, ContainerState::Removed, 0)]));
     insta::assert_json_snapshot!(
         "device_room",
         json!({
@@ -284,23 +253,11 @@ fn a_subscriber_gets_the_state_and_then_every_event() {
 #[test]
 fn a_container_has_a_room_of_its_own() {
     let mut world = World::new(1);
-    world.report(
-        1,
-        0,
-        containers(vec![container(1, 7, ContainerState::Running, 0)]),
-    );
+    world.report(1, 0, containers(vec![container(1, 7, ContainerState::Running, 0)]));
     let socket = world.connect(1, DeviceScope::All);
     world.subscribe(socket, 0, to_container(7));
-    world.report(
-        1,
-        1,
-        containers(vec![container(1, 8, ContainerState::Running, 0)]),
-    );
-    world.report(
-        1,
-        2,
-        containers(vec![container(1, 7, ContainerState::Exited, 0)]),
-    );
+    world.report(1, 1, containers(vec![container(1, 8, ContainerState::Running, 0)]));
+    world.report(1, 2, containers(vec![container(1, 7, ContainerState::Exited, 0)]));
     assert_eq!(world.events(socket), ["initialData", "statusChange"]);
     assert_eq!(world.last(socket)["data"]["state"], "exited");
     assert_eq!(world.last(socket)["seq"], 2);
@@ -309,11 +266,7 @@ fn a_container_has_a_room_of_its_own() {
 #[test]
 fn who_may_not_see_a_device_is_not_told_that_it_exists() {
     let mut world = World::new(2);
-    world.report(
-        2,
-        0,
-        containers(vec![container(2, 7, ContainerState::Running, 0)]),
-    );
+    world.report(2, 0, containers(vec![container(2, 7, ContainerState::Running, 0)]));
     let only_first = DeviceScope::Only(BTreeSet::from([uuid(1)]));
     let limited = world.connect(1, only_first);
     for (asked, answer) in [
@@ -342,10 +295,7 @@ fn who_may_not_see_a_device_is_not_told_that_it_exists() {
     world.report(2, 10, sample(2, 10, 50.0));
     world.flush(200);
     let seen = serde_json::to_string(&world.got[&limited]).unwrap();
-    assert!(
-        !seen.contains(&format!("\"deviceUuid\":\"{}\"", uuid(2))),
-        "{seen}"
-    );
+    assert!(!seen.contains(&format!("\"deviceUuid\":\"{}\"", uuid(2))), "{seen}");
     assert!(seen.contains(&uuid(1).to_string()));
 }
 
@@ -357,10 +307,7 @@ fn a_refusal_is_an_ack_and_an_event() {
     assert_eq!(world.events(socket), ["error"]);
     let error = world.last(socket);
     assert_eq!(error["code"], "NOT_FOUND");
-    assert_eq!(
-        (&error["type"], &error["id"]),
-        (&json!("device"), &json!(uuid(9).to_string()))
-    );
+    assert_eq!((&error["type"], &error["id"]), (&json!("device"), &json!(uuid(9).to_string())));
     assert!(!world.acks[0].1.ok);
 }
 
@@ -376,11 +323,7 @@ fn what_may_not_be_seen_any_more_is_not_delivered() {
     }
     let switch = Switch::default();
     let mut world = World::with(1, Box::new(switch.clone()));
-    world.report(
-        1,
-        0,
-        containers(vec![container(1, 7, ContainerState::Running, 0)]),
-    );
+    world.report(1, 0, containers(vec![container(1, 7, ContainerState::Running, 0)]));
     let socket = world.connect(1, DeviceScope::All);
     world.subscribe(socket, 0, to_device(1));
     world.subscribe(socket, 0, to_container(7));
@@ -388,11 +331,7 @@ fn what_may_not_be_seen_any_more_is_not_delivered() {
     world.got.clear();
     switch.0.store(true, Ordering::Relaxed);
     world.report(1, 1, sample(1, 1, 1.0));
-    world.report(
-        1,
-        2,
-        containers(vec![container(1, 7, ContainerState::Exited, 0)]),
-    );
+    world.report(1, 2, containers(vec![container(1, 7, ContainerState::Exited, 0)]));
     world.flush(500);
     assert_eq!(world.events(socket), [""; 0]);
     assert!(world.live.stats().denied > 0);
@@ -404,10 +343,7 @@ fn what_may_not_be_seen_any_more_is_not_delivered() {
 #[test]
 fn a_revoked_credential_gets_nothing_more() {
     let mut world = World::new(1);
-    let (kept, revoked) = (
-        world.connect(1, DeviceScope::All),
-        world.connect(2, DeviceScope::All),
-    );
+    let (kept, revoked) = (world.connect(1, DeviceScope::All), world.connect(2, DeviceScope::All));
     world.subscribe(kept, 0, to_device(1));
     world.subscribe(revoked, 0, to_device(1));
     world.live.revoke(CredentialId::Token(2));
@@ -424,13 +360,7 @@ fn a_credential_ends_by_the_wall_clock() {
     let mut world = World::new(1);
     let socket = SocketId::from_raw(1);
     let expires_at = Some(wall(5_000));
-    world.live.connected(
-        socket,
-        Principal {
-            expires_at,
-            ..principal(1, DeviceScope::All)
-        },
-    );
+    world.live.connected(socket, Principal { expires_at, ..principal(1, DeviceScope::All) });
     world.tick(4_999);
     assert_eq!(world.closed, []);
     world.tick(5_000);
@@ -459,13 +389,7 @@ fn nobody_watching_means_no_frame_but_the_stream_goes_on() {
     let socket = world.connect(1, DeviceScope::All);
     world.subscribe(socket, 1000, to_device(1));
     assert_eq!(world.last(socket)["seq"], 2);
-    assert_eq!(
-        world.last(socket)["data"]["recent"]["t"]
-            .as_array()
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(world.last(socket)["data"]["recent"]["t"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -483,12 +407,8 @@ fn the_dashboard_gathers_for_100_ms_and_keeps_the_newest() {
     let batch = world.last(socket);
     assert_eq!((&batch["count"], &batch["seq"]), (&json!(2), &json!(1)));
     assert_eq!(batch["timestamp"], wall(110).as_millis());
-    let cpu: Vec<_> = batch["updates"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|u| &u["sample"]["cpu"])
-        .collect();
+    let cpu: Vec<_> =
+        batch["updates"].as_array().unwrap().iter().map(|u| &u["sample"]["cpu"]).collect();
     assert_eq!(cpu, [&json!(3.0), &json!(2.0)]);
     assert_eq!(world.live.flush_at(), None);
 }
@@ -509,10 +429,7 @@ fn more_than_fifty_waiting_updates_go_at_once() {
 #[test]
 fn a_newcomer_to_a_dashboard_sees_no_update_twice() {
     let mut world = World::new(1);
-    let (first, second) = (
-        world.connect(1, DeviceScope::All),
-        world.connect(2, DeviceScope::All),
-    );
+    let (first, second) = (world.connect(1, DeviceScope::All), world.connect(2, DeviceScope::All));
     world.subscribe(first, 0, json!({ "type": "dashboard" }));
     world.report(1, 10, sample(1, 10, 1.0));
     world.subscribe(second, 20, json!({ "type": "dashboard" }));
@@ -532,15 +449,8 @@ fn a_rate_thins_samples_and_nothing_else() {
     for second in 1..=11 {
         world.report(1, second * 1000, sample(1, second * 1000, second as f64));
     }
-    world.report(
-        1,
-        11_100,
-        containers(vec![container(1, 7, ContainerState::Running, 0)]),
-    );
-    assert_eq!(
-        world.events(socket),
-        ["initialData", "stats", "stats", "stats", "containerUpdate"]
-    );
+    world.report(1, 11_100, containers(vec![container(1, 7, ContainerState::Running, 0)]));
+    assert_eq!(world.events(socket), ["initialData", "stats", "stats", "stats", "containerUpdate"]);
 }
 
 #[test]
@@ -553,14 +463,9 @@ fn subscribing_again_replaces_the_subscription() {
     world.subscribe(socket, 0, asked);
     world.report(1, 1, sample(1, 1, 1.0));
     world.flush(200);
-    assert_eq!(
-        world.events(socket),
-        ["initialData", "initialData", "batchUpdate"]
-    );
+    assert_eq!(world.events(socket), ["initialData", "initialData", "batchUpdate"]);
     assert_eq!(world.live.stats().subscriptions, [1, 0, 0]);
-    world
-        .live
-        .unsubscribe(socket, &RoomName::Device(uuid(1)), None);
+    world.live.unsubscribe(socket, &RoomName::Device(uuid(1)), None);
     world.deliver();
     world.report(1, 300, sample(1, 300, 1.0));
     world.flush(600);
@@ -610,12 +515,7 @@ fn a_device_without_samples_for_three_periods_is_stale() {
     world.tick(3_500);
     assert_eq!(world.events(socket), ["initialData", "deviceUpdate"]);
     assert_eq!(world.last(socket)["data"]["state"], "stale");
-    assert!(
-        world.last(socket)["data"]["stateReason"]
-            .as_str()
-            .unwrap()
-            .contains("No sample")
-    );
+    assert!(world.last(socket)["data"]["stateReason"].as_str().unwrap().contains("No sample"));
     world.report(1, 3_600, sample(1, 3_600, 1.0));
     assert_eq!(world.events(socket)[2..], ["deviceUpdate", "stats"]);
     assert_eq!(world.last(socket)["data"]["state"], "online");
@@ -629,26 +529,18 @@ fn a_pause_of_the_hub_makes_no_device_stale() {
     world.tick(60_000);
     world.report(1, 60_100, sample(1, 60_100, 1.0));
     world.tick(60_500);
-    assert_eq!(
-        world.live.fleet.device(uuid(1)).unwrap().device.state,
-        DeviceState::Online
-    );
+    assert_eq!(world.live.fleet.device(uuid(1)).unwrap().device.state, DeviceState::Online);
 }
 
 #[test]
 fn an_inventory_removes_what_it_does_not_list() {
     let mut world = World::new(1);
-    let (a, b) = (
-        container(1, 7, ContainerState::Running, 0),
-        container(1, 8, ContainerState::Running, 0),
-    );
+    let (a, b) =
+        (container(1, 7, ContainerState::Running, 0), container(1, 8, ContainerState::Running, 0));
     world.report(1, 0, containers(vec![a, b.clone()]));
     let socket = world.connect(1, DeviceScope::All);
     world.subscribe(socket, 0, to_device(1));
-    let update = DeviceUpdate {
-        inventory: Some(vec![b]),
-        ..DeviceUpdate::default()
-    };
+    let update = DeviceUpdate { inventory: Some(vec![b]), ..DeviceUpdate::default() };
     world.report(1, 1, update);
     assert_eq!(world.events(socket), ["initialData", "containerUpdate"]);
     assert_eq!(world.last(socket)["data"]["state"], "removed");
@@ -739,10 +631,7 @@ impl Known {
         for (event, data) in got.iter().filter(|(_, data)| about(data, host)) {
             match event.as_str() {
                 "initialData" => {
-                    known = Self {
-                        seq: data["seq"].as_u64().unwrap(),
-                        ..Self::default()
-                    };
+                    known = Self { seq: data["seq"].as_u64().unwrap(), ..Self::default() };
                     known.cpu = data["data"]["sample"]["cpu"].as_f64();
                     for c in data["data"]["containers"].as_array().unwrap() {
                         known.container(c);
@@ -760,11 +649,7 @@ impl Known {
                     known.seq = last;
                 }
                 single => {
-                    assert_eq!(
-                        data["seq"].as_u64().unwrap(),
-                        known.seq + 1,
-                        "a hole or a repeat"
-                    );
+                    assert_eq!(data["seq"].as_u64().unwrap(), known.seq + 1, "a hole or a repeat");
                     known.seq += 1;
                     known.event(single, &data["data"]);
                 }
@@ -786,8 +671,7 @@ impl Known {
         if c["state"] == "removed" {
             self.containers.remove(&id);
         } else {
-            self.containers
-                .insert(id, c["restartCount"].as_u64().unwrap());
+            self.containers.insert(id, c["restartCount"].as_u64().unwrap());
         }
     }
 }

@@ -1,0 +1,290 @@
+//! One request under the server's path (Engine.IO protocol document, "HTTP long-polling" and
+//! "WebSocket").
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{self, HeaderName},
+};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::oneshot};
+
+use super::{Admission, cors};
+use crate::{
+    Handshake, Server,
+    server::{new_sid, shard_of},
+    shard::{Command, Handed, Opening, Reply, Stream},
+    websocket,
+};
+
+/// The body of an answer.
+pub type Body = Full<Bytes>;
+
+/// Codes of the reference server's errors.
+const UNKNOWN_TRANSPORT: Reply = Reply::Refused(0, "Transport unknown");
+const UNKNOWN_SID: Reply = Reply::Refused(1, "Session ID unknown");
+const BAD_METHOD: Reply = Reply::Refused(2, "Bad handshake method");
+const BAD_REQUEST: Reply = Reply::Refused(3, "Bad request");
+const BAD_VERSION: Reply = Reply::Refused(5, "Unsupported protocol version");
+
+/// The query of a request.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Query<'a> {
+    version: Option<&'a str>,
+    transport: Option<&'a str>,
+    sid: Option<&'a str>,
+}
+
+impl<'a> Query<'a> {
+    fn read(query: &'a str) -> Self {
+        let mut read = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            // None of the values that are known here has a character that needs an escape.
+            match name {
+                "EIO" => read.version = Some(value),
+                "transport" => read.transport = Some(value),
+                "sid" => read.sid = Some(value),
+                _ => {}
+            }
+        }
+        read
+    }
+}
+
+impl Server {
+    /// Answers a request under the server's path. For a WebSocket the connection is taken from
+    /// hyper as soon as the answer is out, and hyper's buffers are given up.
+    ///
+    /// The request may come from any hyper 1 server, so also from an axum handler; `remote` is the
+    /// address that counts as the client's.
+    pub async fn handle<B>(&self, mut request: Request<B>, remote: SocketAddr) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        let (head, body) = request.into_parts();
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let asked = Query::read(&query);
+        let headers = head.headers.clone();
+        let mut answer = if head.method == Method::OPTIONS {
+            empty(StatusCode::NO_CONTENT)
+        } else if asked.version != Some("4") {
+            reply(BAD_VERSION)
+        } else {
+            match asked.transport {
+                Some("polling") => reply(self.polling(head, &asked, &query, body, remote).await),
+                Some("websocket") => self.websocket(head, &asked, &query, upgrade, remote).await,
+                _ => reply(UNKNOWN_TRANSPORT),
+            }
+        };
+        cors::allow(&self.config().cors, &headers, answer.headers_mut());
+        answer
+    }
+
+    async fn polling<B>(
+        &self,
+        head: http::request::Parts,
+        asked: &Query<'_>,
+        query: &str,
+        body: B,
+        remote: SocketAddr,
+    ) -> Reply
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (send, replied) = oneshot::channel();
+        match (head.method.clone(), asked.sid) {
+            (Method::GET, None) => {
+                let shard = self.next_shard();
+                let Some(opening) = self.opening(shard, head, query, remote) else {
+                    return Reply::Full;
+                };
+                self.send(shard, Command::OpenPolling { opening, reply: send }).await;
+            }
+            (_, None) => return BAD_METHOD,
+            (Method::GET, Some(sid)) => {
+                let Some(shard) = shard_of(sid) else {
+                    return UNKNOWN_SID;
+                };
+                self.send(shard, Command::Poll { sid: sid.into(), reply: send }).await;
+            }
+            (Method::POST, Some(sid)) => {
+                let Some(shard) = shard_of(sid) else {
+                    return UNKNOWN_SID;
+                };
+                let sid: Box<str> = sid.into();
+                let body = match Limited::new(body, self.config().max_payload).collect().await {
+                    Ok(body) => body.to_bytes(),
+                    Err(error) if error.is::<LengthLimitError>() => {
+                        self.send(shard, Command::TooLarge { sid }).await;
+                        return Reply::TooLarge;
+                    }
+                    // The client broke off; nobody reads the answer.
+                    Err(_) => return BAD_REQUEST,
+                };
+                self.send(shard, Command::Post { sid, body, reply: send }).await;
+            }
+            _ => return BAD_METHOD,
+        }
+        // Without an answer the shard has ended or the session is gone.
+        replied.await.unwrap_or(UNKNOWN_SID)
+    }
+
+    async fn websocket(
+        &self,
+        head: http::request::Parts,
+        asked: &Query<'_>,
+        query: &str,
+        upgrade: Option<OnUpgrade>,
+        remote: SocketAddr,
+    ) -> Response<Body> {
+        if head.method != Method::GET {
+            return reply(BAD_METHOD);
+        }
+        let accept = match (websocket::accept(&head.headers), &upgrade) {
+            (Ok(accept), Some(_)) => accept,
+            (Err(websocket::HandshakeError::Version), _) => {
+                let mut answer = reply(BAD_REQUEST);
+                *answer.status_mut() = StatusCode::UPGRADE_REQUIRED;
+                let version = HeaderValue::from_static("13");
+                answer.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+                return answer;
+            }
+            _ => return reply(BAD_REQUEST),
+        };
+        let (shard, target) = match asked.sid {
+            None => {
+                let shard = self.next_shard();
+                match self.opening(shard, head, query, remote) {
+                    Some(opening) => (shard, Target::New(opening)),
+                    None => return reply(Reply::Full),
+                }
+            }
+            Some(sid) => {
+                let Some(shard) = shard_of(sid) else {
+                    return reply(UNKNOWN_SID);
+                };
+                let (send, claimed) = oneshot::channel();
+                let sid: Box<str> = sid.into();
+                self.send(shard, Command::Claim { sid: sid.clone(), reply: send }).await;
+                // A session that is gone, or has a WebSocket already, shows as a socket that is
+                // closed at once, as with the reference server.
+                let free = claimed.await.unwrap_or(false);
+                (shard, if free { Target::Session(sid) } else { Target::Nothing })
+            }
+        };
+        if let Some(upgrade) = upgrade {
+            let server = self.clone();
+            self.upgrades().spawn(async move {
+                let command = match (upgrade.await.map(take), target) {
+                    (Ok((handed, early)), Target::New(opening)) => {
+                        Command::OpenWebSocket { opening, handed, early }
+                    }
+                    (Ok((handed, early)), Target::Session(sid)) => {
+                        Command::Upgrade { sid, handed, early }
+                    }
+                    // The client broke off: it may try again.
+                    (Err(_), Target::Session(sid)) => Command::Unclaim { sid },
+                    _ => return,
+                };
+                server.send(shard, command).await;
+            });
+        }
+        let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        answer
+    }
+
+    /// What a new session is made of; `None` when there is no room or no randomness for it.
+    fn opening(
+        &self,
+        shard: usize,
+        mut head: http::request::Parts,
+        query: &str,
+        remote: SocketAddr,
+    ) -> Option<Opening> {
+        let place = self.reserve()?;
+        let sid = new_sid(shard).ok()?;
+        let admission = head.extensions.remove::<Admission>();
+        let handshake = Handshake { headers: head.headers, remote, query: query.to_owned() };
+        Some(Opening { sid, handshake: Arc::new(handshake), admission, place })
+    }
+}
+
+enum Target {
+    New(Opening),
+    Session(Box<str>),
+    Nothing,
+}
+
+/// Takes the socket out of hyper, with the bytes that hyper has read ahead.
+fn take(upgraded: Upgraded) -> (Handed, Bytes) {
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => match parts.io.into_inner().into_std() {
+            Ok(stream) => (Handed::Tcp(stream), parts.read_buf),
+            // It cannot leave its reactor: it is used where it is, and broken if it is broken.
+            Err(_) => (Handed::Other(Box::new(tokio::io::empty())), Bytes::new()),
+        },
+        Err(upgraded) => {
+            let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded));
+            (Handed::Other(stream), Bytes::new())
+        }
+    }
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut answer = Response::new(Body::default());
+    *answer.status_mut() = status;
+    answer
+}
+
+fn reply(reply: Reply) -> Response<Body> {
+    let (status, kind, body) = match reply {
+        Reply::Payload(payload) => (StatusCode::OK, "text/plain; charset=UTF-8", payload),
+        Reply::Done => (StatusCode::OK, "text/html", "ok".into()),
+        Reply::Refused(code, message) => {
+            let body = format!(r#"{{"code":{code},"message":"{message}"}}"#);
+            (StatusCode::BAD_REQUEST, "application/json", body.into())
+        }
+        Reply::TooLarge => {
+            let body = r#"{"code":3,"message":"Payload too large"}"#;
+            (StatusCode::PAYLOAD_TOO_LARGE, "application/json", body.into())
+        }
+        Reply::Full => {
+            let body = r#"{"code":4,"message":"Too many sessions; try again later"}"#;
+            (StatusCode::SERVICE_UNAVAILABLE, "application/json", body.into())
+        }
+    };
+    let mut answer = Response::new(Body::new(body));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let nosniff = HeaderName::from_static("x-content-type-options");
+    headers.insert(nosniff, HeaderValue::from_static("nosniff"));
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_query() {
+        let read = Query::read("EIO=4&transport=polling&t=abc&sid=x-_1&&b");
+        assert_eq!(
+            read,
+            Query { version: Some("4"), transport: Some("polling"), sid: Some("x-_1") }
+        );
+        assert_eq!(Query::read(""), Query::default());
+    }
+}

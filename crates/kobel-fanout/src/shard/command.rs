@@ -1,0 +1,190 @@
+//! What the rest of the process asks of a shard.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Handed, Reply, Shard, polling, reading};
+use crate::{
+    AckId, Admission, ConnectError, DisconnectReason, Frame, Handler, Handshake, Room, SocketId,
+    metrics::Snapshot, server::Reserved,
+};
+
+/// What is said to a socket at shutdown.
+pub(crate) type Farewell = dyn Fn(SocketId) -> Option<Arc<Frame>> + Send + Sync;
+
+/// A session to be made.
+pub(crate) struct Opening {
+    pub(crate) sid: Box<str>,
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) admission: Option<Admission>,
+    pub(crate) place: Reserved,
+}
+
+/// An order to a shard.
+pub(crate) enum Command {
+    Publish {
+        room: Room,
+        frame: Arc<Frame>,
+    },
+    Emit {
+        socket: SocketId,
+        frame: Arc<Frame>,
+    },
+    Ask {
+        socket: SocketId,
+        args: String,
+        answer: oneshot::Sender<Vec<Box<RawValue>>>,
+    },
+    Ack {
+        socket: SocketId,
+        ack: AckId,
+        args: String,
+    },
+    Join {
+        socket: SocketId,
+        room: Room,
+    },
+    Leave {
+        socket: SocketId,
+        room: Room,
+    },
+    Disconnect {
+        socket: SocketId,
+        reason: DisconnectReason,
+    },
+    Verdict {
+        socket: SocketId,
+        namespace: Arc<str>,
+        verdict: Result<(), ConnectError>,
+    },
+    OpenPolling {
+        opening: Opening,
+        reply: oneshot::Sender<Reply>,
+    },
+    OpenWebSocket {
+        opening: Opening,
+        handed: Handed,
+        early: Bytes,
+    },
+    Poll {
+        sid: Box<str>,
+        reply: oneshot::Sender<Reply>,
+    },
+    Post {
+        sid: Box<str>,
+        body: Bytes,
+        reply: oneshot::Sender<Reply>,
+    },
+    /// A POST that is larger than allowed: the session ends.
+    TooLarge {
+        sid: Box<str>,
+    },
+    /// A WebSocket wants the session; only one at a time may.
+    Claim {
+        sid: Box<str>,
+        reply: oneshot::Sender<bool>,
+    },
+    /// It does not want it any more.
+    Unclaim {
+        sid: Box<str>,
+    },
+    Upgrade {
+        sid: Box<str>,
+        handed: Handed,
+        early: Bytes,
+    },
+    Snapshot {
+        reply: oneshot::Sender<Snapshot>,
+    },
+    Shutdown {
+        grace: Duration,
+        farewell: Arc<Farewell>,
+        done: oneshot::Sender<()>,
+    },
+}
+
+/// The way back of a decision about a [`crate::ConnectRequest`].
+pub(crate) struct Verdict {
+    pub(crate) socket: SocketId,
+    pub(crate) namespace: Arc<str>,
+    pub(crate) shard: mpsc::WeakSender<Command>,
+    pub(crate) handler: Arc<dyn Handler>,
+}
+
+impl Verdict {
+    pub(crate) fn give(self, verdict: Result<(), ConnectError>) {
+        let (socket, namespace) = (self.socket, self.namespace);
+        let told = Arc::clone(&namespace);
+        let accepted = verdict.is_ok();
+        let late = move || {
+            if accepted {
+                self.handler.disconnect(socket, &namespace, DisconnectReason::Shutdown);
+            }
+        };
+        let Some(shard) = self.shard.upgrade() else {
+            return late();
+        };
+        match shard.try_send(Command::Verdict { socket, namespace: told, verdict }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Closed(_)) => late(),
+            // The verdict must not be lost, and its giver may not be able to wait: a task of its
+            // own does, at most one per sign-in under way, until the queue takes it or closes.
+            Err(mpsc::error::TrySendError::Full(command)) => {
+                match tokio::runtime::Handle::try_current() {
+                    Ok(runtime) => drop(runtime.spawn(async move {
+                        if shard.send(command).await.is_err() {
+                            late();
+                        }
+                    })),
+                    Err(_) => late(),
+                }
+            }
+        }
+    }
+}
+
+/// Does what is asked. Orders about what is gone are no errors: it went while they were on
+/// their way.
+pub(crate) fn handle(this: &Rc<RefCell<Shard>>, command: Command) {
+    let mut shard = this.borrow_mut();
+    match command {
+        Command::Publish { room, frame } => shard.publish(&room, &frame),
+        Command::Emit { socket, frame } => shard.emit(socket, &frame),
+        Command::Ask { socket, args, answer } => shard.ask(socket, &args, answer),
+        Command::Ack { socket, ack, args } => shard.ack(socket, ack, &args),
+        Command::Join { socket, room } => shard.join(socket, room),
+        Command::Leave { socket, room } => shard.leave(socket, &room),
+        Command::Disconnect { socket, reason } => shard.disconnect(socket, reason),
+        Command::Verdict { socket, namespace, verdict } => {
+            shard.decided(socket, &namespace, verdict);
+        }
+        Command::OpenPolling { opening, reply } => shard.open_polling(opening, reply),
+        Command::Poll { sid, reply } => shard.poll_request(&sid, reply),
+        Command::Post { sid, body, reply } => shard.post_request(&sid, &body, reply),
+        Command::TooLarge { sid } => {
+            if let Some(key) = shard.sids.get(&sid).copied() {
+                shard.close(key, DisconnectReason::TooLarge);
+            }
+        }
+        Command::Claim { sid, reply } => {
+            let _ = reply.send(shard.claim(&sid));
+        }
+        Command::Unclaim { sid } => shard.unclaim(&sid),
+        Command::OpenWebSocket { opening, handed, early } => {
+            drop(shard);
+            reading::open(this, opening, handed, early);
+        }
+        Command::Upgrade { sid, handed, early } => {
+            drop(shard);
+            polling::probe(this, &sid, handed, early);
+        }
+        Command::Snapshot { reply } => {
+            let _ = reply.send(shard.metrics.clone());
+        }
+        // Handled by the loop itself.
+        Command::Shutdown { .. } => {}
+    }
+}

@@ -1,0 +1,152 @@
+//! From a frame to the sockets.
+
+use std::{io::IoSlice, sync::Arc, task, task::Poll};
+
+use tokio::time::Instant;
+
+use super::{
+    Key, Shard,
+    connection::{Reply, Transport},
+    outbox::{Outbox, Pushed},
+};
+use crate::{DisconnectReason, Frame, Room, SocketId};
+
+impl Shard {
+    /// Sends a frame to every member of a room.
+    pub(super) fn publish(&mut self, room: &Room, frame: &Arc<Frame>) {
+        let Some(number) = self.rooms.find(&frame.namespace, room) else {
+            return;
+        };
+        // By position, last first: a member that is closed meanwhile is replaced by the last one,
+        // which has had its frame.
+        let mut place = self.rooms.members(number).len();
+        let mut sent = 0;
+        while place > 0 {
+            place -= 1;
+            let Some(&(slot, _)) = self.rooms.members(number).get(place) else {
+                continue;
+            };
+            let generation = self.slots[slot as usize].generation;
+            self.push((slot, generation), frame);
+            sent += 1;
+        }
+        self.metrics.sent(&frame.namespace, &frame.event, frame.len(), sent);
+    }
+
+    /// Sends a frame to one socket.
+    pub(super) fn emit(&mut self, socket: SocketId, frame: &Arc<Frame>) {
+        let Some(&(key, place)) = self.sockets.get(&socket) else {
+            return;
+        };
+        let connected = self
+            .connection(key)
+            .and_then(|c| c.sockets.get(usize::from(place))?.as_ref())
+            .is_some_and(|s| s.connected && *s.namespace == *frame.namespace);
+        if connected {
+            self.push(key, frame);
+            self.metrics.sent(&frame.namespace, &frame.event, frame.len(), 1);
+        }
+    }
+
+    /// Sends a frame by the connection's transport: at once where it takes it, else it waits.
+    pub(super) fn push(&mut self, key: Key, frame: &Arc<Frame>) {
+        let limit = self.config.limits.backlog;
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let mut written = 0;
+        match (&mut connection.transport, &connection.outbox) {
+            (Transport::WebSocket { io, .. }, None) => {
+                match io.write(None, &[IoSlice::new(&frame.socket)]) {
+                    Ok(all) if all == frame.len() => return,
+                    Ok(part) => written = part,
+                    Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => return self.close(key, DisconnectReason::Transport),
+                }
+            }
+            (Transport::WebSocket { .. }, Some(_)) => {}
+            (Transport::Polling(polling), outbox) => {
+                let waiting = polling.waiting.take_if(|_| outbox.is_none());
+                if let Some(waiting) = waiting {
+                    match waiting.send(Reply::Payload(frame.polling().clone())) {
+                        Ok(()) => return,
+                        // The request was given up meanwhile: the next one gets it.
+                        Err(_) => polling.waiting = None,
+                    }
+                }
+            }
+        }
+        let now = Instant::now();
+        let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(now)));
+        let before = outbox.bytes();
+        let pushed = outbox.push(frame, written, limit);
+        let after = outbox.bytes();
+        // The task must now wait for the socket to take more.
+        if let Some(waker) = &connection.waker {
+            waker.wake_by_ref();
+        }
+        self.backlogged.insert(key);
+        self.waiting_changed(before, after);
+        match pushed {
+            Pushed::Waits => {}
+            Pushed::Conflated => self.metrics.conflated += 1,
+            Pushed::Dropped(count) => self.metrics.dropped += count,
+            Pushed::Full => self.close(key, DisconnectReason::Backlog),
+        }
+    }
+
+    fn waiting_changed(&mut self, before: usize, after: usize) {
+        let total = &mut self.metrics.backlog_bytes;
+        *total = total.saturating_add_signed(after as i64 - before as i64);
+    }
+
+    /// Writes what waits for a WebSocket until it is full. False: the connection is gone.
+    pub(super) fn flush(&mut self, key: Key, cx: &mut task::Context<'_>) -> bool {
+        loop {
+            let now = Instant::now();
+            let Some(connection) = self.connection(key) else {
+                return false;
+            };
+            let Transport::WebSocket { io, .. } = &mut connection.transport else {
+                return true;
+            };
+            let Some(outbox) = &mut connection.outbox else {
+                io.poll_flush(cx);
+                return true;
+            };
+            let before = outbox.bytes();
+            let mut slices = Vec::new();
+            outbox.gather(&mut slices);
+            match io.write(Some(&mut *cx), &slices) {
+                Ok(bytes) => {
+                    outbox.advance(bytes, now);
+                    let after = outbox.bytes();
+                    if outbox.is_empty() {
+                        connection.outbox = None;
+                        self.backlogged.remove(&key);
+                    }
+                    self.waiting_changed(before, after);
+                }
+                Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => return true,
+                Err(_) => {
+                    self.close(key, DisconnectReason::Transport);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Answers a poll with everything that waits, if anything does.
+    pub(super) fn take_waiting(&mut self, key: Key) -> Poll<bytes::Bytes> {
+        let Some(connection) = self.connection(key) else {
+            return Poll::Pending;
+        };
+        let Some(mut outbox) = connection.outbox.take() else {
+            return Poll::Pending;
+        };
+        let before = outbox.bytes();
+        self.backlogged.remove(&key);
+        self.waiting_changed(before, 0);
+        Poll::Ready(outbox.take_payload())
+    }
+}

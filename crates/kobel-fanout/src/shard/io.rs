@@ -1,0 +1,81 @@
+//! The socket under a WebSocket.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// Bytes both ways; what hyper gives for anything that is not a plain TCP socket.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A socket on its way to its shard.
+pub(crate) enum Handed {
+    /// A plain TCP socket, to be registered with the shard's own reactor.
+    Tcp(std::net::TcpStream),
+    /// Anything else.
+    Other(Box<dyn Stream>),
+}
+
+/// A socket that belongs to a shard.
+pub(crate) enum Io {
+    Tcp(TcpStream),
+    Other(Box<dyn Stream>),
+}
+
+impl Io {
+    /// Must be called on the shard's runtime.
+    pub(crate) fn adopt(handed: Handed) -> io::Result<Self> {
+        Ok(match handed {
+            Handed::Tcp(stream) => Self::Tcp(TcpStream::from_std(stream)?),
+            Handed::Other(stream) => Self::Other(stream),
+        })
+    }
+
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buf = ReadBuf::new(buf);
+        let read = match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+            Self::Other(stream) => Pin::new(stream).poll_read(cx, &mut buf),
+        };
+        ready!(read)?;
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    /// Writes what the socket takes at once. With `cx` the task is woken when it takes more.
+    pub(crate) fn write(
+        &mut self,
+        cx: Option<&mut Context<'_>>,
+        slices: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        let written = match (self, cx) {
+            // Without registering: the one system call of a delivery.
+            (Self::Tcp(stream), None) => return stream.try_write_vectored(slices),
+            (Self::Tcp(stream), Some(cx)) => Pin::new(stream).poll_write_vectored(cx, slices),
+            (Self::Other(stream), Some(cx)) => Pin::new(stream).poll_write_vectored(cx, slices),
+            // Such a stream cannot be tried without a task; the task writes.
+            (Self::Other(_), None) => Poll::Pending,
+        };
+        match written {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) {
+        if let Self::Other(stream) = self {
+            // An error shows at the next read or write.
+            let _ = Pin::new(stream).poll_flush(cx);
+        }
+    }
+}

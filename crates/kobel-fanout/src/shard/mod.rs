@@ -1,0 +1,381 @@
+//! A shard: one thread, one loop, its own connections and room tables, no locks.
+//!
+//! Everything that happens to a connection happens here. Commands come by one bounded queue from
+//! the rest of the process (`command`); bytes come from the sockets by one small task per
+//! WebSocket (`reading`) and by requests for polling (`polling`). A published frame goes straight
+//! from the loop to the sockets (`delivery`): a system call each, no task, no copy. Only a socket
+//! that is full gets an `outbox`.
+
+mod command;
+mod connection;
+mod context;
+mod delivery;
+mod io;
+mod outbox;
+mod polling;
+mod reading;
+mod rooms;
+mod sockets;
+mod wheel;
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::LocalSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
+
+pub(crate) use command::{Command, Opening, Verdict};
+pub(crate) use connection::Reply;
+pub use context::Context;
+pub(crate) use io::{Handed, Stream};
+
+use crate::{
+    Config, DisconnectReason, EngineHandler, Frame, Handler, SocketId, engineio, metrics::Snapshot,
+    websocket,
+};
+use connection::{Allowance, Beat, Connection, Heartbeat, Transport};
+use rooms::Rooms;
+use wheel::Wheel;
+
+/// Bytes read from a socket at once, into a buffer that all connections of a shard share.
+const SCRATCH: usize = 64 * 1024;
+
+/// Commands handled before sockets get their turn.
+const COMMANDS_AT_ONCE: usize = 256;
+
+/// What runs on top of the sessions.
+#[derive(Clone)]
+pub(crate) enum Application {
+    SocketIo(Arc<dyn Handler>),
+    EngineIo(Arc<dyn EngineHandler>),
+}
+
+/// Names a connection: its slot and how often the slot was used before.
+pub(crate) type Key = (u32, u32);
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    connection: Option<Box<Connection>>,
+}
+
+/// The state of a shard.
+pub(crate) struct Shard {
+    number: usize,
+    config: Arc<Config>,
+    application: Application,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    live: usize,
+    /// Sessions that may still get HTTP requests.
+    sids: HashMap<Box<str>, Key>,
+    /// Where a socket is: the connection, and its place there.
+    sockets: HashMap<SocketId, (Key, u8)>,
+    rooms: Rooms,
+    wheel: Wheel,
+    /// Connections with something waiting.
+    backlogged: HashSet<Key>,
+    metrics: Snapshot,
+    serial: u64,
+    started: Instant,
+    scratch: Vec<u8>,
+    messages: Vec<websocket::Message>,
+    ping: Arc<Frame>,
+    verdicts: mpsc::WeakSender<Command>,
+}
+
+/// Runs a shard until its queue closes or it is told to shut down.
+pub(crate) async fn run(
+    number: usize,
+    config: Arc<Config>,
+    application: Application,
+    mut commands: mpsc::Receiver<Command>,
+    verdicts: mpsc::WeakSender<Command>,
+) {
+    let span = config.ping_interval.max(config.ping_timeout);
+    let shard = Rc::new(RefCell::new(Shard {
+        number,
+        config,
+        application,
+        slots: Vec::new(),
+        free: Vec::new(),
+        live: 0,
+        sids: HashMap::new(),
+        sockets: HashMap::new(),
+        rooms: Rooms::default(),
+        wheel: Wheel::new(span),
+        backlogged: HashSet::new(),
+        metrics: Snapshot::default(),
+        serial: 0,
+        started: Instant::now(),
+        scratch: vec![0; SCRATCH],
+        messages: Vec::new(),
+        ping: Frame::control("2"),
+        verdicts,
+    }));
+    // The tasks of the sockets are owned by the set and end with it.
+    let tasks = LocalSet::new();
+    tasks
+        .run_until(async {
+            let mut turn = interval(shard.borrow().wheel.step());
+            turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
+            loop {
+                tokio::select! {
+                    count = commands.recv_many(&mut batch, COMMANDS_AT_ONCE) => {
+                        if count == 0 {
+                            return;
+                        }
+                    }
+                    _ = turn.tick() => shard.borrow_mut().turn(),
+                }
+                for command in batch.drain(..) {
+                    if let Command::Shutdown { grace, farewell, done } = command {
+                        drain(&shard, grace, &*farewell).await;
+                        // Nobody waits where the server was dropped meanwhile.
+                        let _ = done.send(());
+                        return;
+                    }
+                    command::handle(&shard, command);
+                }
+            }
+        })
+        .await;
+}
+
+/// Says farewell, lets what waits go out for at most `grace`, and closes everything.
+async fn drain(shard: &Rc<RefCell<Shard>>, grace: Duration, farewell: &command::Farewell) {
+    let keys: Vec<Key> = {
+        let mut shard = shard.borrow_mut();
+        let sockets: Vec<_> = shard.sockets.keys().copied().collect();
+        for socket in sockets {
+            if let Some(frame) = farewell(socket) {
+                shard.emit(socket, &frame);
+            }
+        }
+        shard.keys()
+    };
+    let end = Instant::now() + grace;
+    for key in &keys {
+        // Who has taken everything may go; the rest has until the end.
+        let mut shard = shard.borrow_mut();
+        if !shard.backlogged.contains(key) {
+            shard.close(*key, DisconnectReason::Shutdown);
+        }
+    }
+    while !shard.borrow().backlogged.is_empty() && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let mut shard = shard.borrow_mut();
+        for key in shard.keys() {
+            if !shard.backlogged.contains(&key) {
+                shard.close(key, DisconnectReason::Shutdown);
+            }
+        }
+    }
+    let mut shard = shard.borrow_mut();
+    for key in shard.keys() {
+        shard.close(key, DisconnectReason::Shutdown);
+    }
+}
+
+impl Shard {
+    /// Time since the shard's start, by which the wheel counts.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        let live = self.slots.iter().enumerate().filter(|(_, slot)| slot.connection.is_some());
+        live.map(|(number, slot)| (number as u32, slot.generation)).collect()
+    }
+
+    fn connection(&mut self, key: Key) -> Option<&mut Connection> {
+        let slot = self.slots.get_mut(key.0 as usize)?;
+        if slot.generation == key.1 { slot.connection.as_deref_mut() } else { None }
+    }
+
+    /// Makes a session; its `open` packet is the first thing to be sent.
+    fn open(&mut self, opening: Opening, transport: Transport) -> Key {
+        let Opening { sid, handshake, admission, place } = opening;
+        let websocket = matches!(transport, Transport::WebSocket { .. });
+        let open = serde_json::json!({
+            "sid": sid,
+            "upgrades": if websocket { &[][..] } else { &["websocket"][..] },
+            "pingInterval": self.config.ping_interval.as_millis() as u64,
+            "pingTimeout": self.config.ping_timeout.as_millis() as u64,
+            "maxPayload": self.config.max_payload,
+        });
+        let now = self.now();
+        let raw = matches!(self.application, Application::EngineIo(_));
+        let heartbeat = Heartbeat {
+            next_ping: now + self.config.ping_interval,
+            pong_due: None,
+            connect_due: (!raw).then_some(now + self.config.connect_timeout),
+        };
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[number as usize];
+        let key = (number, slot.generation);
+        if websocket {
+            self.metrics.websocket += 1;
+        } else {
+            self.metrics.polling += 1;
+            self.sids.insert(sid.clone(), key);
+        }
+        slot.connection = Some(Box::new(Connection {
+            sid,
+            transport,
+            outbox: None,
+            sockets: Vec::new(),
+            decoder: crate::socketio::Decoder::default(),
+            heartbeat,
+            allowance: Allowance::new(self.config.limits.events_per_second, Instant::now()),
+            waker: None,
+            asked: None,
+            handshake,
+            _admission: admission,
+            _place: place,
+        }));
+        self.live += 1;
+        self.watch(key);
+        self.push(key, &Frame::control(&format!("0{open}")));
+        key
+    }
+
+    /// Ends a session, with the words of its transport, and frees everything of it.
+    fn close(&mut self, key: Key, reason: DisconnectReason) {
+        if self.connection(key).is_none() {
+            return;
+        }
+        let slot = &mut self.slots[key.0 as usize];
+        let Some(mut connection) = slot.connection.take() else {
+            return;
+        };
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.0);
+        self.live -= 1;
+        self.sids.remove(&connection.sid);
+        self.backlogged.remove(&key);
+        if let Some(outbox) = &connection.outbox {
+            self.metrics.backlog_bytes =
+                self.metrics.backlog_bytes.saturating_sub(outbox.bytes() as u64);
+        }
+        *self.metrics.closed.entry(reason.as_str()).or_default() += 1;
+        for socket in std::mem::take(&mut connection.sockets).into_iter().flatten() {
+            self.forget(key, &socket, reason);
+        }
+        match &mut connection.transport {
+            Transport::Polling(polling) => {
+                self.metrics.polling -= 1;
+                if let Some(waiting) = polling.waiting.take() {
+                    // The reference server ends a poll with a close packet where the client broke
+                    // a rule, with a noop where the client closed.
+                    let last = if reason == DisconnectReason::Client { "6" } else { "1" };
+                    let _ = waiting.send(Reply::Payload(last.into()));
+                }
+            }
+            Transport::WebSocket { io, .. } => {
+                self.metrics.websocket -= 1;
+                let code = match reason {
+                    DisconnectReason::Protocol | DisconnectReason::Overlap => {
+                        websocket::CloseCode::Protocol
+                    }
+                    DisconnectReason::TooLarge => websocket::CloseCode::TooLarge,
+                    DisconnectReason::Shutdown => websocket::CloseCode::Away,
+                    DisconnectReason::ConnectTimeout | DisconnectReason::Backlog => {
+                        websocket::CloseCode::Policy
+                    }
+                    _ => websocket::CloseCode::Normal,
+                };
+                // A courtesy: in the middle of a frame it would be noise.
+                if connection.outbox.is_none() {
+                    let close = websocket::close(code);
+                    let _ = io.write(None, &[std::io::IoSlice::new(&close)]);
+                }
+            }
+        }
+        if let Some(waker) = connection.waker.take() {
+            // Its task finds the slot empty and ends.
+            waker.wake();
+        }
+    }
+
+    /// Lets time pass: pings, timeouts, clients that take nothing.
+    fn turn(&mut self) {
+        let now = self.now();
+        while let Some(due) = self.wheel.turn(now) {
+            for key in due {
+                self.watch(key);
+            }
+        }
+        let (stall, clock) = (self.config.limits.stall, Instant::now());
+        let stalled: Vec<_> = self
+            .backlogged
+            .iter()
+            .filter(|key| {
+                let slot = &self.slots[key.0 as usize];
+                let outbox = slot.connection.as_ref().and_then(|c| c.outbox.as_ref());
+                outbox.is_some_and(|o| clock.saturating_duration_since(o.progress) >= stall)
+            })
+            .copied()
+            .collect();
+        for key in stalled {
+            self.close(key, DisconnectReason::Stalled);
+        }
+    }
+
+    /// Does what the clock asks of a connection, and puts it back on the wheel.
+    fn watch(&mut self, key: Key) {
+        let (now, timeout) = (self.now(), self.config.ping_timeout);
+        loop {
+            let Some(connection) = self.connection(key) else {
+                return;
+            };
+            match connection.heartbeat.check(now) {
+                Beat::Wait(until) => return self.wheel.insert(until, key),
+                Beat::PingTimeout => return self.close(key, DisconnectReason::PingTimeout),
+                Beat::ConnectTimeout => return self.close(key, DisconnectReason::ConnectTimeout),
+                Beat::Ping => {
+                    connection.heartbeat.pinged(timeout);
+                    let ping = Arc::clone(&self.ping);
+                    self.push(key, &ping);
+                }
+            }
+        }
+    }
+
+    /// A packet of text, by either transport. False: it breaks the protocol.
+    fn packet(&mut self, key: Key, packet: engineio::Packet<'_>) -> bool {
+        let (now, interval) = (self.now(), self.config.ping_interval);
+        match packet {
+            engineio::Packet::Message(text) => self.text(key, text),
+            engineio::Packet::Pong => {
+                if let Some(connection) = self.connection(key) {
+                    connection.heartbeat.ponged(now, interval);
+                }
+                true
+            }
+            engineio::Packet::Close => {
+                self.close(key, DisconnectReason::Client);
+                true
+            }
+            engineio::Packet::Noop => true,
+            // A client of the revision before sends pings itself; answer it.
+            engineio::Packet::Ping(data) => {
+                self.push(key, &Frame::control(&format!("3{data}")));
+                true
+            }
+            engineio::Packet::Open | engineio::Packet::Upgrade => false,
+        }
+    }
+}

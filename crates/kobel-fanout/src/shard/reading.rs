@@ -1,0 +1,133 @@
+//! WebSockets: one small task each, which reads, and writes only while something waits.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    rc::Rc,
+    task::{self, Poll},
+};
+
+use bytes::Bytes;
+
+use super::{Handed, Key, Opening, Shard, connection::Transport, io::Io};
+use crate::{
+    DisconnectReason, Frame,
+    engineio::Packet,
+    websocket::{self, Message, Opcode},
+};
+
+/// Reads from one socket before the others get their turn.
+const READS_AT_ONCE: usize = 8;
+
+/// Starts a session on a WebSocket.
+pub(super) fn open(this: &Rc<RefCell<Shard>>, opening: Opening, handed: Handed, early: Bytes) {
+    // The socket may have broken on its way here.
+    let Ok(io) = Io::adopt(handed) else { return };
+    let mut shard = this.borrow_mut();
+    let transport = Transport::WebSocket { io, decoder: websocket::Decoder::default() };
+    let key = shard.open(opening, transport);
+    drop(shard);
+    spawn(this, key, early);
+}
+
+/// Starts the task of a connection that is on WebSocket.
+pub(super) fn spawn(this: &Rc<RefCell<Shard>>, key: Key, early: Bytes) {
+    let shard = Rc::clone(this);
+    let mut early = Some(early);
+    // Owned by the shard's LocalSet. Ends when the connection does: closing wakes it.
+    tokio::task::spawn_local(poll_fn(move |cx| {
+        let mut shard = shard.borrow_mut();
+        if let Some(early) = early.take().filter(|early| !early.is_empty()) {
+            shard.received(key, &mut early.to_vec());
+        }
+        shard.poll(key, cx)
+    }));
+}
+
+impl Shard {
+    fn poll(&mut self, key: Key, cx: &mut task::Context<'_>) -> Poll<()> {
+        let Some(connection) = self.connection(key) else {
+            return Poll::Ready(());
+        };
+        if !connection.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            connection.waker = Some(cx.waker().clone());
+        }
+        if !self.flush(key, cx) {
+            return Poll::Ready(());
+        }
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let polled = self.read(key, cx, &mut scratch);
+        self.scratch = scratch;
+        polled
+    }
+
+    fn read(&mut self, key: Key, cx: &mut task::Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+        for _ in 0..READS_AT_ONCE {
+            let Some(connection) = self.connection(key) else {
+                return Poll::Ready(());
+            };
+            let Transport::WebSocket { io, .. } = &mut connection.transport else {
+                return Poll::Ready(());
+            };
+            match io.poll_read(cx, scratch) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => {
+                    self.close(key, DisconnectReason::Transport);
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Ok(count)) => self.received(key, &mut scratch[..count]),
+            }
+        }
+        // There may be more; the others first.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Bytes of a WebSocket.
+    fn received(&mut self, key: Key, bytes: &mut [u8]) {
+        let limit = self.config.max_payload;
+        let mut messages = std::mem::take(&mut self.messages);
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
+        let Transport::WebSocket { decoder, .. } = &mut connection.transport else {
+            return;
+        };
+        let fed = decoder.feed(bytes, limit, &mut messages);
+        for message in messages.drain(..) {
+            self.message(key, message);
+        }
+        self.messages = messages;
+        if let Err(error) = fed {
+            self.close(
+                key,
+                if error == websocket::Error::TooLarge {
+                    DisconnectReason::TooLarge
+                } else {
+                    DisconnectReason::Protocol
+                },
+            );
+        }
+    }
+
+    pub(super) fn message(&mut self, key: Key, message: Message) {
+        let kept = match message {
+            Message::Text(text) => {
+                Packet::parse(&text).is_ok_and(|packet| self.packet(key, packet))
+            }
+            Message::Binary(data) => self.binary(key, data),
+            Message::Ping(data) => {
+                self.push(key, &Frame::websocket(Opcode::Pong, &data));
+                true
+            }
+            Message::Pong => true,
+            Message::Close => {
+                self.close(key, DisconnectReason::Transport);
+                true
+            }
+        };
+        if !kept {
+            self.close(key, DisconnectReason::Protocol);
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Frames from clients, put together to messages (RFC 6455, section 5).
+
+use bytes::Bytes;
+
+use super::frame::{CloseCode, Opcode};
+
+/// A message, or a control frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Binary.
+    Binary(Bytes),
+    /// A ping, to be answered with the same data.
+    Ping(Bytes),
+    /// The answer to a ping.
+    Pong,
+    /// The client closes.
+    Close,
+}
+
+/// Why the client's bytes are refused, by the code of the close frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not the WebSocket protocol.
+    #[error("WebSocket protocol error")]
+    Protocol,
+    /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
+    NotUtf8,
+    /// A message larger than allowed.
+    #[error("message too large")]
+    TooLarge,
+}
+
+impl Error {
+    /// The code to close with.
+    pub fn code(self) -> CloseCode {
+        match self {
+            Self::Protocol => CloseCode::Protocol,
+            Self::NotUtf8 => CloseCode::Data,
+            Self::TooLarge => CloseCode::TooLarge,
+        }
+    }
+}
+
+/// Puts messages together. Holds memory only while one is incomplete, and never more than the
+/// limit and a header.
+#[derive(Debug, Default)]
+pub struct Decoder(Option<Box<Partial>>);
+
+#[derive(Debug, Default)]
+struct Partial {
+    /// Bytes of an incomplete frame.
+    bytes: Vec<u8>,
+    /// The message of which the first fragments have come.
+    message: Option<(Opcode, Vec<u8>)>,
+}
+
+struct Header {
+    fin: bool,
+    opcode: Opcode,
+    mask: [u8; 4],
+    /// Of the header itself.
+    len: usize,
+    payload: usize,
+}
+
+impl Decoder {
+    /// Takes bytes as they came and gives the messages that are complete. `limit` is the most
+    /// bytes that a message may have.
+    pub fn feed(
+        &mut self,
+        input: &mut [u8],
+        limit: usize,
+        out: &mut Vec<Message>,
+    ) -> Result<(), Error> {
+        let mut partial = self.0.take().map(|p| *p).unwrap_or_default();
+        let mut joined = std::mem::take(&mut partial.bytes);
+        let mut rest = if joined.is_empty() {
+            input
+        } else {
+            joined.extend_from_slice(input);
+            &mut joined[..]
+        };
+        while let Some(header) = Header::read(rest, limit)? {
+            if rest.len() - header.len < header.payload {
+                break;
+            }
+            let (frame, after) = rest.split_at_mut(header.len + header.payload);
+            let payload = &mut frame[header.len..];
+            unmask(payload, header.mask);
+            out.extend(partial.frame(&header, payload, limit)?);
+            rest = after;
+        }
+        if !rest.is_empty() || partial.message.is_some() {
+            partial.bytes = rest.to_vec();
+            self.0 = Some(Box::new(partial));
+        }
+        Ok(())
+    }
+
+    /// Bytes held for an incomplete message.
+    pub fn held(&self) -> usize {
+        self.0.as_ref().map_or(0, |partial| {
+            partial.bytes.len() + partial.message.as_ref().map_or(0, |(_, bytes)| bytes.len())
+        })
+    }
+}
+
+impl Header {
+    fn read(bytes: &[u8], limit: usize) -> Result<Option<Self>, Error> {
+        let &[first, second, ref rest @ ..] = bytes else {
+            return Ok(None);
+        };
+        // No extension is negotiated, so the reserved bits are zero; clients mask.
+        if first & 0x70 != 0 || second & 0x80 == 0 {
+            return Err(Error::Protocol);
+        }
+        let (fin, opcode) = (first & 0x80 != 0, Opcode::of(first & 0x0f).ok_or(Error::Protocol)?);
+        let short = second & 0x7f;
+        if opcode.is_control() && (!fin || short > 125) {
+            return Err(Error::Protocol);
+        }
+        let (extended, payload) = match (short, rest) {
+            (126, [a, b, ..]) => (2, u64::from(u16::from_be_bytes([*a, *b]))),
+            (127, [a, b, c, d, e, f, g, h, ..]) => {
+                (8, u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]))
+            }
+            (126 | 127, _) => return Ok(None),
+            (short, _) => (0, u64::from(short)),
+        };
+        if payload > limit as u64 {
+            return Err(Error::TooLarge);
+        }
+        let Some(&[a, b, c, d]) = rest.get(extended..extended + 4) else {
+            return Ok(None);
+        };
+        let (mask, payload) = ([a, b, c, d], payload as usize);
+        Ok(Some(Self { fin, opcode, mask, len: 2 + extended + 4, payload }))
+    }
+}
+
+impl Partial {
+    fn frame(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        limit: usize,
+    ) -> Result<Option<Message>, Error> {
+        match (header.opcode, &mut self.message) {
+            (Opcode::Close, _) => Ok(Some(Message::Close)),
+            (Opcode::Ping, _) => Ok(Some(Message::Ping(Bytes::copy_from_slice(payload)))),
+            (Opcode::Pong, _) => Ok(Some(Message::Pong)),
+            (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
+                Err(Error::Protocol)
+            }
+            (Opcode::Continuation, Some((_, message))) => {
+                if message.len() + payload.len() > limit {
+                    return Err(Error::TooLarge);
+                }
+                message.extend_from_slice(payload);
+                if !header.fin {
+                    return Ok(None);
+                }
+                self.message.take().map(|(opcode, bytes)| whole(opcode, bytes)).transpose()
+            }
+            (opcode, None) if header.fin => whole(opcode, payload.to_vec()).map(Some),
+            (opcode, None) => {
+                self.message = Some((opcode, payload.to_vec()));
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn whole(opcode: Opcode, bytes: Vec<u8>) -> Result<Message, Error> {
+    if opcode == Opcode::Text {
+        String::from_utf8(bytes).map(Message::Text).map_err(|_| Error::NotUtf8)
+    } else {
+        Ok(Message::Binary(bytes.into()))
+    }
+}
+
+fn unmask(payload: &mut [u8], mask: [u8; 4]) {
+    for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [7, 99, 0, 255];
+        let mut out = vec![opcode | if fin { 0x80 } else { 0 }];
+        match payload.len() {
+            len @ 0..=125 => out.push(0x80 | len as u8),
+            len @ 126..=0xffff => {
+                out.push(0x80 | 126);
+                out.extend((len as u16).to_be_bytes());
+            }
+            len => {
+                out.push(0x80 | 127);
+                out.extend((len as u64).to_be_bytes());
+            }
+        }
+        out.extend(mask);
+        out.extend(payload.iter().zip(mask.iter().cycle()).map(|(b, k)| b ^ k));
+        out
+    }
+
+    fn all(bytes: &[u8]) -> Result<Vec<Message>, Error> {
+        let mut out = Vec::new();
+        Decoder::default().feed(&mut bytes.to_vec(), 1000, &mut out).map(|()| out)
+    }
+
+    #[test]
+    fn puts_fragments_together_around_a_ping() {
+        let bytes = [frame(false, 1, b"he"), frame(true, 9, b"?"), frame(true, 0, b"llo")].concat();
+        assert_eq!(
+            all(&bytes),
+            Ok(vec![Message::Ping(Bytes::from_static(b"?")), Message::Text("hello".into())])
+        );
+    }
+
+    #[test]
+    fn refuses_what_breaks_the_protocol() {
+        let unmasked = vec![0x81, 1, b'a'];
+        let reserved = {
+            let mut f = frame(true, 1, b"a");
+            f[0] |= 0x40;
+            f
+        };
+        for (bytes, error) in [
+            (unmasked, Error::Protocol),
+            (reserved, Error::Protocol),
+            (frame(true, 3, b""), Error::Protocol),
+            (frame(false, 9, b""), Error::Protocol),
+            (frame(true, 9, &[0; 126]), Error::Protocol),
+            (frame(true, 0, b"a"), Error::Protocol),
+            ([frame(false, 1, b"a"), frame(true, 1, b"b")].concat(), Error::Protocol),
+            (frame(true, 1, &[0xff]), Error::NotUtf8),
+            (frame(true, 2, &[0; 1001]), Error::TooLarge),
+            ([frame(false, 2, &[0; 600]), frame(true, 0, &[0; 600])].concat(), Error::TooLarge),
+        ] {
+            assert_eq!(all(&bytes), Err(error), "{:?}", &bytes[..2]);
+        }
+    }
+
+    #[test]
+    fn a_large_length_is_refused_before_its_bytes_come() {
+        assert_eq!(all(&[0x82, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0]), Err(Error::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = all(&bytes);
+        }
+
+        /// However the bytes are cut, the messages are the same, and little is held.
+        #[test]
+        fn cuts_do_not_matter(
+            messages in prop::collection::vec((any::<bool>(), "[a-z€]{0,200}", 1usize..4), 1..6),
+            cuts in prop::collection::vec(1usize..50, 1..100),
+        ) {
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            for (text, data, parts) in messages {
+                let size = data.len().div_ceil(parts).max(1);
+                let chunks: Vec<_> = data.as_bytes().chunks(size).collect();
+                let chunks = if chunks.is_empty() { vec![&b""[..]] } else { chunks };
+                let first = if text { 1 } else { 2 };
+                for (i, chunk) in chunks.iter().enumerate() {
+                    let opcode = if i == 0 { first } else { 0 };
+                    bytes.extend(frame(i + 1 == chunks.len(), opcode, chunk));
+                }
+                expected.push(if text {
+                    Message::Text(data)
+                } else {
+                    Message::Binary(data.into_bytes().into())
+                });
+            }
+            let mut decoder = Decoder::default();
+            let mut out = Vec::new();
+            let mut cuts = cuts.into_iter().cycle();
+            while !bytes.is_empty() {
+                let cut = cuts.next().unwrap().min(bytes.len());
+                let mut chunk: Vec<_> = bytes.drain(..cut).collect();
+                decoder.feed(&mut chunk, 10_000, &mut out).unwrap();
+            }
+            prop_assert_eq!(out, expected);
+            prop_assert_eq!(decoder.held(), 0);
+        }
+    }
+}
