@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    access::{CredentialId, Principal},
+    access::{Access, CredentialId, Principal},
     request::{self, Refusal, Subscribe},
     room::RoomName,
 };
@@ -53,7 +53,7 @@ pub(crate) enum Request {
     Activity { socket: SocketId, ack: Option<AckId> },
     Refused { socket: SocketId, refusal: Box<Refusal>, ack: Option<AckId> },
     Revoke { credential: CredentialId },
-    Credentials { answer: oneshot::Sender<Vec<CredentialId>> },
+    Credentials { answer: oneshot::Sender<Vec<(CredentialId, Arc<Access>)>> },
 }
 
 /// Sockets that are gone. Bounded by the number of sockets: each is put here once.

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    access::CredentialId,
+    access::{Access, CredentialId},
     gate::{self, Authenticate, Gate, Request, Requests, ToHub},
     ingest::Inbox,
     live::{ByScope, Command, Live, LiveStats},
@@ -154,8 +154,9 @@ impl HubHandle {
         let _ = self.to_hub.queue.send(Request::Revoke { credential }).await;
     }
 
-    /// The credentials by which somebody is signed in now, each once.
-    pub async fn credentials(&self) -> Vec<CredentialId> {
+    /// The credentials by which somebody is signed in now, with the access that each gave: each
+    /// pair once.
+    pub async fn credentials(&self) -> Vec<(CredentialId, Arc<Access>)> {
         let (answer, credentials) = oneshot::channel();
         let _ = self.to_hub.queue.send(Request::Credentials { answer }).await;
         credentials.await.unwrap_or_default()

@@ -1,6 +1,9 @@
 //! Viewers: who is there, what they subscribe to, and what they see first.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use kobel_fanout::{AckId, Frame, Policy as FramePolicy, SocketId};
 use kobel_wire::{
@@ -19,7 +22,7 @@ use super::{
     stream::Stream,
 };
 use crate::{
-    access::{CredentialId, Principal},
+    access::{Access, CredentialId, Principal},
     request::{Refusal, Subscribe},
     room::{RoomKind, RoomName},
 };
@@ -93,12 +96,15 @@ impl Live {
         }
     }
 
-    /// The credentials by which somebody is signed in now, each once.
-    pub fn credentials(&self) -> Vec<CredentialId> {
-        let mut all: Vec<_> = self.viewers.values().map(|v| v.principal.credential).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+    /// The credentials by which somebody is signed in now, with the access that each gave: each
+    /// pair once.
+    pub fn credentials(&self) -> Vec<(CredentialId, Arc<Access>)> {
+        let all: HashSet<_> = self
+            .viewers
+            .values()
+            .map(|v| (v.principal.credential, Arc::clone(&v.principal.access)))
+            .collect();
+        all.into_iter().collect()
     }
 
     pub(super) fn end_expired(&mut self, wall: Timestamp) {
@@ -229,11 +235,7 @@ impl Live {
 
     /// Whether somebody with this access may be in the room. Who may not see everything is not
     /// told what exists.
-    fn permitted(
-        &self,
-        access: &crate::access::Access,
-        room: &RoomName,
-    ) -> Result<(), (ErrorCode, &'static str)> {
+    fn permitted(&self, access: &Access, room: &RoomName) -> Result<(), (ErrorCode, &'static str)> {
         let (device, missing) = match room {
             RoomName::Dashboard => return Ok(()),
             RoomName::Device(uuid) => (self.fleet.device(*uuid), "no such device"),
@@ -249,7 +251,7 @@ impl Live {
     fn initial(
         &self,
         room: &RoomName,
-        access: &crate::access::Access,
+        access: &Access,
         stream: &Stream,
         gap: Option<bool>,
     ) -> Option<Arc<Frame>> {

@@ -1,1 +1,151 @@
-//! What must outlive the process: devices, accounts, sessions and tokens.
+//! What lasts: accounts, sessions, tokens, sign-in links and the devices' identities.
+//!
+//! An embedded SQLite database in WAL mode. The running hub and the command line may use it at the
+//! same time. A change is on the disk when its call returns. SQL stays within what PostgreSQL
+//! speaks too.
+
+mod accounts;
+mod credentials;
+mod devices;
+mod links;
+mod password;
+mod secret;
+mod sessions;
+mod tokens;
+
+use std::{path::Path, time::Duration};
+
+use kobel_wire::{DeviceUuid, Role};
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+pub use accounts::Account;
+pub use devices::StoredDevice;
+pub use links::NewLink;
+pub use password::{MIN_PASSWORD, Passwords};
+pub use sessions::NewSession;
+pub use tokens::{NewToken, Token, TokenRequest, TokenState};
+
+use crate::access::DeviceScope;
+
+/// The database's file inside the data folder.
+pub const FILE: &str = "kobel.db";
+
+/// How long a call waits while the other process writes.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Why something could not be stored or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database cannot be brought to this version's schema.
+    #[error("the database cannot be migrated: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The name is in use.
+    #[error("there is a {0} named {1:?} already; choose another name")]
+    NameTaken(&'static str, String),
+    /// The name is not a name.
+    #[error(
+        "{0:?} is no {1} name: use 1 to 64 characters without control characters or spaces at the ends"
+    )]
+    BadName(String, &'static str),
+    /// No such thing.
+    #[error("there is no {0} {1:?}; `kobel {0} list` shows them")]
+    NotFound(&'static str, String),
+    /// The last admin would be gone.
+    #[error("{0:?} is the only admin: make another one first")]
+    LastAdmin(String),
+    /// Too short a password.
+    #[error("a password has at least {MIN_PASSWORD} characters")]
+    ShortPassword,
+    /// Hashing failed.
+    #[error("the password could not be hashed: {0}")]
+    Hash(String),
+    /// No randomness from the system.
+    #[error("the system gives no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+    /// A row that this version cannot read.
+    #[error("the database holds something unreadable in {0}: {1}")]
+    Corrupt(&'static str, String),
+}
+
+/// The database. Cloned freely.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+    passwords: Passwords,
+}
+
+impl Store {
+    /// Opens the database in this folder, makes it where there is none, and brings it to this
+    /// version's schema.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or was written by a newer version.
+    pub async fn open(folder: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(folder.join(FILE))
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was acknowledged survives a power cut, too.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+        sqlx::migrate!("./migrations").run(&pool).await?;
+        Ok(Self { pool, passwords: Passwords::new() })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes it; writes under way are finished.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// A name that people give: printable, not empty, not long.
+fn checked_name<'a>(name: &'a str, what: &'static str) -> Result<&'a str, StoreError> {
+    let good = (1..=64).contains(&name.chars().count())
+        && name.trim() == name
+        && !name.chars().any(char::is_control);
+    if good { Ok(name) } else { Err(StoreError::BadName(name.to_owned(), what)) }
+}
+
+fn role_of(text: &str) -> Result<Role, StoreError> {
+    text.parse().map_err(|e| StoreError::Corrupt("role", e))
+}
+
+/// A scope as its column: `NULL` for every device.
+fn scope_to_column(scope: &DeviceScope) -> Option<String> {
+    match scope {
+        DeviceScope::All => None,
+        DeviceScope::Only(devices) => {
+            let quoted: Vec<_> = devices.iter().map(|uuid| format!("\"{uuid}\"")).collect();
+            Some(format!("[{}]", quoted.join(",")))
+        }
+    }
+}
+
+fn scope_of(column: Option<String>) -> Result<DeviceScope, StoreError> {
+    let Some(column) = column else {
+        return Ok(DeviceScope::All);
+    };
+    let devices: Vec<DeviceUuid> =
+        serde_json::from_str(&column).map_err(|e| StoreError::Corrupt("devices", e.to_string()))?;
+    Ok(DeviceScope::Only(devices.into_iter().collect()))
+}
+
+#[cfg(test)]
+mod tests;

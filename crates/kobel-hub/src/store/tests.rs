@@ -1,0 +1,184 @@
+//! The store against a real database in a folder of its own.
+
+use std::collections::BTreeSet;
+
+use kobel_wire::{SourceKind, Timestamp};
+use tempfile::TempDir;
+
+use super::*;
+use crate::access::{Access, CredentialId};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millis(1_795_000_000_000 + ms)
+}
+
+async fn store() -> (TempDir, Store) {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    (folder, store)
+}
+
+fn uuid(n: u64) -> DeviceUuid {
+    format!("0198c0de-0000-7000-8000-{n:012x}").parse().unwrap()
+}
+
+fn only(devices: &[u64]) -> DeviceScope {
+    DeviceScope::Only(devices.iter().map(|n| uuid(*n)).collect::<BTreeSet<_>>())
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let (folder, store) = store().await;
+    let first = store.first_admin(at(0)).await.unwrap();
+    assert_eq!((first.name.as_str(), first.role), ("admin", Role::Admin));
+    assert!(store.nobody_has_a_password().await.unwrap());
+    store.set_password(first.id, "correct horse", None).await.unwrap();
+    // A second process on the same file, as the command line is.
+    let other = Store::open(folder.path()).await.unwrap();
+    let again = other.first_admin(at(5)).await.unwrap();
+    assert_eq!((again.id, again.has_password), (first.id, true));
+    assert!(!other.nobody_has_a_password().await.unwrap());
+    assert_eq!(other.accounts().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_holds_until_it_ends() {
+    let (_folder, store) = store().await;
+    let admin = store.first_admin(at(0)).await.unwrap();
+    let session = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
+    let known = store.by_cookie(&session.cookie, at(1)).await.unwrap().unwrap();
+    assert_eq!(known.account, admin.id);
+    assert_eq!(known.credential, CredentialId::Session(session.id));
+    assert_eq!(known.expires_at, Some(at(3_600_000)));
+    assert!(store.by_cookie(&session.cookie, at(3_600_000)).await.unwrap().is_none());
+
+    let mut forged = session.cookie.clone();
+    let last = if forged.pop() == Some('A') { 'B' } else { 'A' };
+    forged.push(last);
+    for bad in [forged.as_str(), "", "1", "1.x", "' OR 1=1"] {
+        assert!(store.by_cookie(bad, at(1)).await.unwrap().is_none(), "{bad}");
+    }
+    let credential = store.end_session(session.id).await.unwrap();
+    assert!(store.by_cookie(&session.cookie, at(1)).await.unwrap().is_none());
+    assert!(store.access_by(credential, at(1)).await.unwrap().is_none());
+    // The next one has a number of its own: an old socket is never taken for it.
+    let next = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
+    assert_ne!(next.id, session.id);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let (_folder, store) = store().await;
+    let admin = store.first_admin(at(0)).await.unwrap();
+    let here = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
+    let there = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
+    store.set_password(admin.id, "correct horse", Some(here.id)).await.unwrap();
+    assert!(store.by_cookie(&here.cookie, at(1)).await.unwrap().is_some());
+    assert!(store.by_cookie(&there.cookie, at(1)).await.unwrap().is_none());
+    let check = |name, password| store.check_password(name, password);
+    assert!(check("admin", "correct horse").await.unwrap().is_some());
+    assert!(check("admin", "wrong horse").await.unwrap().is_none());
+    assert!(check("nobody", "correct horse").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once() {
+    let (_folder, store) = store().await;
+    let admin = store.first_admin(at(0)).await.unwrap();
+    let link = store.make_link(admin.id, HOUR, at(0)).await.unwrap();
+    assert!(store.use_link("1.nothing", at(1)).await.unwrap().is_none());
+    let (a, b) =
+        tokio::join!(store.use_link(&link.secret, at(1)), store.use_link(&link.secret, at(1)));
+    assert_eq!(a.unwrap().is_some() as u8 + b.unwrap().is_some() as u8, 1);
+    assert!(store.use_link(&link.secret, at(1)).await.unwrap().is_none());
+    let late = store.make_link(admin.id, HOUR, at(0)).await.unwrap();
+    assert!(store.use_link(&late.secret, at(3_600_000)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_token_does_and_sees_no_more_than_its_account() {
+    let (_folder, store) = store().await;
+    let ann = store.add_account("ann", Role::Viewer, &only(&[1, 2]), at(0)).await.unwrap();
+    let request = TokenRequest {
+        account: ann.id,
+        name: "ci",
+        role: Role::Admin,
+        devices: only(&[2, 3]),
+        lifetime: Some(HOUR),
+    };
+    let token = store.create_token(&request, at(0)).await.unwrap();
+    assert!(token.secret.starts_with("kobel_1_"), "{}", token.secret);
+    let known = store.by_token(&token.secret, at(1)).await.unwrap().unwrap();
+    assert_eq!(*known.access, Access { role: Role::Viewer, devices: only(&[2]) });
+    assert_eq!(known.name.as_ref(), "ann");
+
+    let listed = &store.tokens(at(1)).await.unwrap()[0];
+    assert_eq!((listed.state, listed.last_used_at), (TokenState::Valid, Some(at(1))));
+    assert_eq!(store.tokens(at(3_600_000)).await.unwrap()[0].state, TokenState::Expired);
+    assert!(store.by_token(&token.secret, at(3_600_000)).await.unwrap().is_none());
+
+    // What the account may see now is what counts.
+    store.set_access("ann", Role::Viewer, &only(&[3])).await.unwrap();
+    let access = store.access_by(known.credential, at(2)).await.unwrap().unwrap();
+    assert_eq!(access.devices, only(&[3]));
+
+    let taken = store.create_token(&request, at(0)).await.unwrap_err();
+    assert!(matches!(taken, StoreError::NameTaken("token", _)), "{taken}");
+    assert_eq!(store.revoke_token("ci", at(3)).await.unwrap(), known.credential);
+    assert!(store.by_token(&token.secret, at(4)).await.unwrap().is_none());
+    assert!(store.access_by(known.credential, at(4)).await.unwrap().is_none());
+    assert!(matches!(store.revoke_token("ci", at(5)).await, Err(StoreError::NotFound(..))));
+    // The name is free again, and a number revokes as well.
+    let second = store.create_token(&request, at(0)).await.unwrap();
+    store.revoke_token(&second.id.to_string(), at(6)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_goes_with_an_account_goes_and_an_admin_stays() {
+    let (_folder, store) = store().await;
+    store.first_admin(at(0)).await.unwrap();
+    for admin_must_stay in [
+        store.remove_account("admin").await.unwrap_err(),
+        store.set_access("admin", Role::Viewer, &DeviceScope::All).await.unwrap_err(),
+    ] {
+        assert!(matches!(admin_must_stay, StoreError::LastAdmin(_)), "{admin_must_stay}");
+    }
+    let bob = store.add_account("bob", Role::Admin, &DeviceScope::All, at(0)).await.unwrap();
+    let session = store.start_session(bob.id, HOUR, at(0)).await.unwrap();
+    store.remove_account("bob").await.unwrap();
+    assert!(store.by_cookie(&session.cookie, at(1)).await.unwrap().is_none());
+    for bad in ["", " bob", "bo\nb", &"x".repeat(65)] {
+        let refused = store.add_account(bad, Role::Viewer, &DeviceScope::All, at(0)).await;
+        assert!(matches!(refused, Err(StoreError::BadName(..))), "{bad:?}");
+    }
+    let twice = store.add_account("admin", Role::Viewer, &DeviceScope::All, at(0)).await;
+    assert!(matches!(twice, Err(StoreError::NameTaken("user", _))));
+}
+
+#[tokio::test]
+async fn a_machine_keeps_its_identity() {
+    let (folder, store) = store().await;
+    let made = store.device(SourceKind::Local, "m1", "host", at(0)).await.unwrap();
+    let other = store.device(SourceKind::Local, "m2", "clone", at(0)).await.unwrap();
+    store.close().await;
+    let again = Store::open(folder.path()).await.unwrap();
+    assert_eq!(again.device(SourceKind::Local, "m1", "renamed", at(9)).await.unwrap(), made);
+    assert_ne!((made.uuid, made.id), (other.uuid, other.id));
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let (folder, store) = store().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'later', 1, x'00', 0)",
+    )
+    .execute(&store.pool)
+    .await
+    .unwrap();
+    store.close().await;
+    let refused = Store::open(folder.path()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Migrate(_)), "{refused}");
+}

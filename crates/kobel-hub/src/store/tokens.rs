@@ -1,0 +1,170 @@
+//! API tokens.
+
+use std::time::Duration;
+
+use kobel_wire::{Role, Timestamp};
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{
+    Store, StoreError, checked_name, role_of, scope_of, scope_to_column, secret, sessions::after,
+};
+use crate::access::{AccountId, CredentialId, DeviceScope};
+
+/// What every token begins with, so that people and secret scanners know it.
+pub(super) const PREFIX: &str = "kobel_";
+
+/// What a new token is to be.
+#[derive(Debug, Clone)]
+pub struct TokenRequest<'a> {
+    /// Whose it is; it can do and see no more than its account.
+    pub account: AccountId,
+    /// What people call it.
+    pub name: &'a str,
+    /// What it may do.
+    pub role: Role,
+    /// What it may see.
+    pub devices: DeviceScope,
+    /// How long it holds; `None`: until it is revoked.
+    pub lifetime: Option<Duration>,
+}
+
+/// A token that was just made.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// Its number.
+    pub id: i64,
+    /// The token itself. Shown once, stored nowhere.
+    pub secret: String,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token as it can be listed.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Its number.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// The name of its account.
+    pub account: String,
+    /// What it may do.
+    pub role: Role,
+    /// What it may see.
+    pub devices: DeviceScope,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute.
+    pub last_used_at: Option<Timestamp>,
+    /// Whether it holds.
+    pub state: TokenState,
+}
+
+/// Whether a token holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// It does.
+    Valid,
+    /// It has ended by itself.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl Store {
+    /// Makes a token.
+    pub async fn create_token(
+        &self,
+        request: &TokenRequest<'_>,
+        now: Timestamp,
+    ) -> Result<NewToken, StoreError> {
+        let name = checked_name(request.name, "token")?;
+        let (secret, hash) = secret::generate()?;
+        let expires_at = request.lifetime.map(|lifetime| after(now, lifetime));
+        let made = sqlx::query(
+            "INSERT INTO tokens \
+             (account_id, name, secret_hash, role, devices, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
+        )
+        .bind(request.account.0)
+        .bind(name)
+        .bind(hash)
+        .bind(request.role.as_str())
+        .bind(scope_to_column(&request.devices))
+        .bind(now.as_millis())
+        .bind(expires_at.map(Timestamp::as_millis))
+        .fetch_one(&self.pool)
+        .await;
+        let row = match made {
+            Err(sqlx::Error::Database(e)) if e.is_unique_violation() => {
+                return Err(StoreError::NameTaken("token", name.to_owned()));
+            }
+            made => made?,
+        };
+        let id = row.try_get(0)?;
+        let secret = format!("{PREFIX}{}", secret::join(id, &secret));
+        // A dot would end what a double click selects.
+        Ok(NewToken { id, secret: secret.replacen('.', "_", 1), expires_at })
+    }
+
+    /// Every token, oldest first.
+    pub async fn tokens(&self, now: Timestamp) -> Result<Vec<Token>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT t.id, t.name, a.name AS account, t.role, t.devices, t.created_at, \
+             t.expires_at, t.revoked_at, t.last_used_at \
+             FROM tokens t JOIN accounts a ON a.id = t.account_id ORDER BY t.id",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(|row| read(row, now)).collect()
+    }
+
+    /// Revokes the token of this name, or of this number.
+    pub async fn revoke_token(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<CredentialId, StoreError> {
+        let row = sqlx::query(
+            "UPDATE tokens SET revoked_at = $1 WHERE revoked_at IS NULL AND id = \
+             (SELECT id FROM tokens WHERE revoked_at IS NULL AND (name = $2 OR id = $3) \
+              ORDER BY name = $2 DESC LIMIT 1) RETURNING id",
+        )
+        .bind(now.as_millis())
+        .bind(name)
+        .bind(name.parse().unwrap_or(0_i64))
+        .fetch_optional(&self.pool)
+        .await?;
+        match row {
+            Some(row) => Ok(CredentialId::Token(row.try_get(0)?)),
+            None => Err(StoreError::NotFound("token", name.to_owned())),
+        }
+    }
+}
+
+fn read(row: &SqliteRow, now: Timestamp) -> Result<Token, StoreError> {
+    let time = |column| -> Result<Option<Timestamp>, StoreError> {
+        Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
+    };
+    let expires_at = time("expires_at")?;
+    let state = if time("revoked_at")?.is_some() {
+        TokenState::Revoked
+    } else if expires_at.is_some_and(|at| at <= now) {
+        TokenState::Expired
+    } else {
+        TokenState::Valid
+    };
+    Ok(Token {
+        id: row.try_get("id")?,
+        name: row.try_get("name")?,
+        account: row.try_get("account")?,
+        role: role_of(row.try_get("role")?)?,
+        devices: scope_of(row.try_get("devices")?)?,
+        created_at: Timestamp::from_millis(row.try_get("created_at")?),
+        expires_at,
+        last_used_at: time("last_used_at")?,
+        state,
+    })
+}
