@@ -5,6 +5,7 @@
 //! speaks too.
 
 mod accounts;
+mod changes;
 mod credentials;
 mod devices;
 mod links;
@@ -22,6 +23,7 @@ use sqlx::{
 };
 
 pub use accounts::Account;
+pub use changes::Changes;
 pub use devices::StoredDevice;
 pub use links::NewLink;
 pub use password::{MIN_PASSWORD, Passwords};

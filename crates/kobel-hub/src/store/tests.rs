@@ -182,3 +182,18 @@ async fn a_database_of_a_newer_version_is_refused() {
     let refused = Store::open(folder.path()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Migrate(_)), "{refused}");
 }
+
+#[tokio::test]
+async fn a_write_of_anybody_is_a_change() {
+    let (folder, store) = store().await;
+    let mut changes = store.changes();
+    assert!(changes.happened().await.unwrap());
+    assert!(!changes.happened().await.unwrap());
+    store.first_admin(at(0)).await.unwrap();
+    assert!(changes.happened().await.unwrap());
+    assert!(!changes.happened().await.unwrap());
+    let other = Store::open(folder.path()).await.unwrap();
+    other.add_account("ann", Role::Viewer, &DeviceScope::All, at(0)).await.unwrap();
+    assert!(changes.happened().await.unwrap());
+    assert!(!changes.happened().await.unwrap());
+}
