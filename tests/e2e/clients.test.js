@@ -9,7 +9,13 @@ let docker, hub, token;
 
 before(async () => {
   docker = await Docker.start();
-  await docker.start("web", "--label", "com.docker.compose.project=shop", "--label", "com.docker.compose.service=web");
+  await docker.start(
+    "web",
+    "--label",
+    "com.docker.compose.project=shop",
+    "--label",
+    "com.docker.compose.service=web",
+  );
   hub = await Hub.start({ docker });
   token = await hub.token("clients");
 });
@@ -80,8 +86,12 @@ for (const [name, options] of Object.entries(TRANSPORTS)) {
     assert.equal(container.data.container.name, "web");
     assert.equal(container.data.device.deviceUuid, uuid);
 
-    assert.deepEqual(await socket.timeout(5000).emitWithAck("activity", { visible: true }), { ok: true });
-    const left = await socket.timeout(5000).emitWithAck("unsubscribe", { type: "device", id: uuid });
+    assert.deepEqual(await socket.timeout(5000).emitWithAck("activity", { visible: true }), {
+      ok: true,
+    });
+    const left = await socket
+      .timeout(5000)
+      .emitWithAck("unsubscribe", { type: "device", id: uuid });
     assert.deepEqual(left, { ok: true });
     heard.length = 0;
     await next(socket, "statusChange", ({ data }) => data.cpu !== undefined);

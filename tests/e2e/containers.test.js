@@ -110,7 +110,12 @@ test("Docker restarting is survived, and told meanwhile", async () => {
   const { data } = await gone;
   assert.match(data.engine.message, /docker/i);
   await next(socket, "stats");
-  const back = next(socket, "deviceUpdate", ({ data }) => data.engine.state === "connected", 30_000);
+  const back = next(
+    socket,
+    "deviceUpdate",
+    ({ data }) => data.engine.state === "connected",
+    30_000,
+  );
   await docker.up();
   await back;
   const heard = update(id, (c) => c.state === "exited");
@@ -133,7 +138,12 @@ test("no Docker at first: said, metrics go on, connected by itself when it appea
     assert.equal(engine.state, "absent");
     assert.match(engine.message, /docker/i);
     await next(viewer, "stats");
-    const back = next(viewer, "deviceUpdate", ({ data }) => data.engine.state === "connected", 30_000);
+    const back = next(
+      viewer,
+      "deviceUpdate",
+      ({ data }) => data.engine.state === "connected",
+      30_000,
+    );
     await docker.up();
     assert.equal((await back).data.engine.kind, "docker");
     viewer.disconnect();
