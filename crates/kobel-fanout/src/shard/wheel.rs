@@ -39,7 +39,7 @@ impl Wheel {
 
     /// The entries of the next bucket, if its time has come by `now`.
     pub(crate) fn turn(&mut self, now: Duration) -> Option<Vec<(u32, u32)>> {
-        if self.step.checked_mul(u32::try_from(self.next).ok()?)? > now {
+        if self.step.as_nanos() * u128::from(self.next) > now.as_nanos() {
             return None;
         }
         let bucket = (self.next % BUCKETS) as usize;
@@ -51,6 +51,19 @@ impl Wheel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_turns_for_years() {
+        let mut wheel = Wheel::new(Duration::from_millis(1));
+        wheel.next = u64::from(u32::MAX) + 1;
+        let now = wheel.step * u32::MAX + wheel.step * 2;
+        wheel.insert(now, (1, 0));
+        let mut turned = Vec::new();
+        while let Some(entries) = wheel.turn(now) {
+            turned.extend(entries);
+        }
+        assert_eq!(turned, [(1, 0)]);
+    }
 
     #[test]
     fn entries_come_when_they_are_due_and_not_before() {

@@ -46,6 +46,20 @@ pub enum Incoming {
     },
 }
 
+impl Incoming {
+    /// About how many bytes an event or an answer has, attachments included.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Connect { namespace, .. } | Self::Disconnect { namespace } => namespace.len(),
+            Self::Event { namespace, args, attachments, .. }
+            | Self::Ack { namespace, args, attachments, .. } => {
+                let args = args.iter().map(|arg| arg.get().len() + 1).sum::<usize>();
+                namespace.len() + args + attachments.iter().map(Bytes::len).sum::<usize>()
+            }
+        }
+    }
+}
+
 /// Puts packets and their attachments together. Holds memory only while attachments are due.
 #[derive(Debug, Default)]
 pub struct Decoder(Option<Box<Waiting>>);

@@ -7,4 +7,4 @@ mod decoder;
 mod packet;
 
 pub use decoder::{Decoder, Incoming};
-pub use packet::{Kind, MAX_ATTACHMENTS, Packet, PacketError, head};
+pub use packet::{Kind, MAX_ATTACHMENTS, MAX_NAMESPACE, Packet, PacketError, head};

@@ -5,6 +5,9 @@ use std::fmt::Write;
 /// The most attachments that one packet may announce.
 pub const MAX_ATTACHMENTS: usize = 16;
 
+/// The longest name of a namespace, in bytes.
+pub const MAX_NAMESPACE: usize = 255;
+
 /// What a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -75,6 +78,9 @@ pub enum PacketError {
     /// The number of attachments is missing, malformed or too large.
     #[error("malformed number of attachments, or more than {MAX_ATTACHMENTS}")]
     Attachments,
+    /// The namespace's name is too long.
+    #[error("a namespace's name longer than {MAX_NAMESPACE} bytes")]
+    Namespace,
     /// The acknowledgement id is too large.
     #[error("malformed acknowledgement id")]
     Ack,
@@ -109,6 +115,9 @@ impl<'a> Packet<'a> {
             (namespace, rest) = rest.split_once(',').unwrap_or((rest, ""));
             // A namespace's query string, of older revisions, is no part of its name.
             namespace = namespace.split_once('?').map_or(namespace, |(name, _)| name);
+            if namespace.len() > MAX_NAMESPACE {
+                return Err(PacketError::Namespace);
+            }
         }
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let (ack, data) = rest.split_at(digits);
@@ -202,6 +211,14 @@ mod tests {
         ] {
             assert_eq!(Packet::parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_namespace_has_a_name_and_not_a_novel() {
+        let named = |len: usize| format!("0/{},", "n".repeat(len - 1));
+        assert!(Packet::parse(&named(MAX_NAMESPACE)).is_ok());
+        let long = named(MAX_NAMESPACE + 1);
+        assert_eq!(Packet::parse(&long), Err(PacketError::Namespace));
     }
 
     proptest! {

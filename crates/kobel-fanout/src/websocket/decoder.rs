@@ -45,7 +45,7 @@ impl Error {
 }
 
 /// Puts messages together. Holds memory only while one is incomplete, and never more than the
-/// limit and a header.
+/// limit, a header and a control frame, in buffers of at most twice that.
 #[derive(Debug, Default)]
 pub struct Decoder(Option<Box<Partial>>);
 
@@ -76,25 +76,21 @@ impl Decoder {
         out: &mut Vec<Message>,
     ) -> Result<(), Error> {
         let mut partial = self.0.take().map(|p| *p).unwrap_or_default();
-        let mut joined = std::mem::take(&mut partial.bytes);
-        let mut rest = if joined.is_empty() {
-            input
+        let mut held = std::mem::take(&mut partial.bytes);
+        if held.is_empty() {
+            let used = partial.frames(input, limit, out)?;
+            held = input[used..].to_vec();
         } else {
-            joined.extend_from_slice(input);
-            &mut joined[..]
-        };
-        while let Some(header) = Header::read(rest, limit)? {
-            if rest.len() - header.len < header.payload {
-                break;
+            held.extend_from_slice(input);
+            let used = partial.frames(&mut held, limit, out)?;
+            // Left where it is while its frame is incomplete: a client that sends a large frame
+            // byte by byte must not have it copied at each.
+            if used > 0 {
+                held = held[used..].to_vec();
             }
-            let (frame, after) = rest.split_at_mut(header.len + header.payload);
-            let payload = &mut frame[header.len..];
-            unmask(payload, header.mask);
-            out.extend(partial.frame(&header, payload, limit)?);
-            rest = after;
         }
-        if !rest.is_empty() || partial.message.is_some() {
-            partial.bytes = rest.to_vec();
+        if !held.is_empty() || partial.message.is_some() {
+            partial.bytes = held;
             self.0 = Some(Box::new(partial));
         }
         Ok(())
@@ -142,6 +138,26 @@ impl Header {
 }
 
 impl Partial {
+    /// Takes the frames that are complete and says how many bytes they were.
+    fn frames(
+        &mut self,
+        bytes: &mut [u8],
+        limit: usize,
+        out: &mut Vec<Message>,
+    ) -> Result<usize, Error> {
+        let mut used = 0;
+        while let Some(header) = Header::read(&bytes[used..], limit)? {
+            let start = used + header.len;
+            let Some(payload) = bytes.get_mut(start..start + header.payload) else {
+                break;
+            };
+            unmask(payload, header.mask);
+            out.extend(self.frame(&header, payload, limit)?);
+            used = start + header.payload;
+        }
+        Ok(used)
+    }
+
     fn frame(
         &mut self,
         header: &Header,
@@ -149,6 +165,8 @@ impl Partial {
         limit: usize,
     ) -> Result<Option<Message>, Error> {
         match (header.opcode, &mut self.message) {
+            // Nothing, or a code of two bytes and a reason (section 5.5.1).
+            (Opcode::Close, _) if payload.len() == 1 => Err(Error::Protocol),
             (Opcode::Close, _) => Ok(Some(Message::Close)),
             (Opcode::Ping, _) => Ok(Some(Message::Ping(Bytes::copy_from_slice(payload)))),
             (Opcode::Pong, _) => Ok(Some(Message::Pong)),
@@ -254,6 +272,22 @@ mod tests {
     #[test]
     fn a_large_length_is_refused_before_its_bytes_come() {
         assert_eq!(all(&[0x82, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0]), Err(Error::TooLarge));
+    }
+
+    /// Seen by how often its buffer is another.
+    #[test]
+    fn a_frame_byte_by_byte_is_not_copied_at_each() {
+        let bytes = frame(true, 2, &[1; 50_000]);
+        let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+        let (mut moves, mut last) = (0, std::ptr::null());
+        for byte in &bytes {
+            decoder.feed(&mut [*byte], 100_000, &mut out).unwrap();
+            let at = decoder.0.as_ref().map_or(std::ptr::null(), |partial| partial.bytes.as_ptr());
+            moves += u32::from(at != last);
+            last = at;
+        }
+        assert_eq!(out, [Message::Binary(vec![1; 50_000].into())]);
+        assert!(moves < 50, "{moves}");
     }
 
     proptest! {
