@@ -59,13 +59,17 @@ pub struct Cors {
 pub struct Limits {
     /// Sessions in all; over it, HTTP status 503. Default: 100,000.
     pub sessions: usize,
-    /// Events a second from one connection, with as many saved up; over it they are refused with
-    /// `RATE_LIMITED`. Default: 100.
+    /// Events and joins a second from one connection, with as many saved up; over it they are
+    /// refused with `RATE_LIMITED`. Default: 100.
     pub events_per_second: u32,
-    /// Namespaces that one connection may join. Default: 8.
+    /// Namespaces that one connection may join, at most 255. Default: 8.
     pub namespaces: usize,
-    /// Bytes that may wait for one client; over it the client is closed. Default: 1,000,000.
+    /// Bytes that may wait for one client, 128 more for each message; over it the client is
+    /// closed. Default: 1,000,000.
     pub backlog: usize,
+    /// How long the body of a polling request may take; over it, HTTP status 408.
+    /// Default: 30 s.
+    pub body_timeout: Duration,
     /// How long what waits for a client may stand still before the client is closed.
     /// Default: 30 s.
     pub stall: Duration,
@@ -78,6 +82,7 @@ impl Default for Limits {
             events_per_second: 100,
             namespaces: 8,
             backlog: 1_000_000,
+            body_timeout: Duration::from_secs(30),
             stall: Duration::from_secs(30),
         }
     }

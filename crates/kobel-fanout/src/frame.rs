@@ -17,7 +17,8 @@ use crate::{
 pub enum Policy {
     /// It must arrive; a client that lets too many of these wait is closed.
     Deliver,
-    /// A newer frame with the same key takes its place.
+    /// A newer frame with the same key takes its place; where frames of another policy wait
+    /// behind it, the newer one goes behind those, so that it never overtakes them.
     Conflate(u64),
     /// The oldest such frames are dropped when too much waits, and counted.
     DropOldest,
@@ -27,6 +28,9 @@ pub enum Policy {
 #[derive(Debug, thiserror::Error)]
 #[error("the message cannot be encoded as JSON: {0}")]
 pub struct FrameError(#[from] serde_json::Error);
+
+/// Whose key, the server's own or the application's, and the key.
+pub(crate) type ConflationKey = (bool, u64);
 
 /// An encoded message: the bytes that go to a WebSocket, header included, and the form for
 /// polling, made when first needed. Shared by all of its recipients.
@@ -39,6 +43,8 @@ pub struct Frame {
     attachments: Vec<Bytes>,
     polling: OnceLock<Bytes>,
     pub(crate) policy: Policy,
+    /// Made by the server itself: its conflation key is none of the application's.
+    own: bool,
     pub(crate) namespace: Arc<str>,
     pub(crate) event: Arc<str>,
     /// Where the JSON begins in `text`.
@@ -131,6 +137,7 @@ impl Frame {
             attachments,
             polling: OnceLock::new(),
             policy: Policy::Deliver,
+            own: false,
             namespace: Arc::default(),
             event: Arc::default(),
             data: 0,
@@ -142,12 +149,26 @@ impl Frame {
         Arc::new(Self::engine(text, Vec::new()))
     }
 
-    /// A frame of WebSocket's own, such as a pong. Means nothing on polling.
-    pub(crate) fn websocket(opcode: Opcode, data: &[u8]) -> Arc<Self> {
+    /// A WebSocket's pong. Means nothing on polling. The newest is the answer to all pings before
+    /// it (RFC 6455, section 5.5.3), so a client that pings and never reads fills nothing.
+    pub(crate) fn pong(data: &[u8]) -> Arc<Self> {
         let mut socket = Vec::with_capacity(data.len() + 4);
-        header(&mut socket, opcode, data.len());
+        header(&mut socket, Opcode::Pong, data.len());
         socket.extend_from_slice(data);
-        Arc::new(Self { socket: socket.into(), ..Self::engine("", Vec::new()) })
+        Arc::new(Self {
+            socket: socket.into(),
+            policy: Policy::Conflate(0),
+            own: true,
+            ..Self::engine("", Vec::new())
+        })
+    }
+
+    /// Under which key a newer frame takes this one's place.
+    pub(crate) fn conflation(&self) -> Option<ConflationKey> {
+        match self.policy {
+            Policy::Conflate(key) => Some((self.own, key)),
+            Policy::Deliver | Policy::DropOldest => None,
+        }
     }
 
     /// A binary Engine.IO message without a packet before it.

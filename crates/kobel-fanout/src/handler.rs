@@ -3,6 +3,10 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue,
+    header::{self, HeaderName},
+};
 use serde_json::{Value, value::RawValue};
 
 use crate::{AckId, SocketId, shard::Context, shard::Verdict};
@@ -50,15 +54,74 @@ pub struct Event {
     pub ack: Option<AckId>,
 }
 
+/// A client's answer to a question of the server.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its arguments, as JSON that is known to be well-formed. An attachment stands as
+    /// `{"_placeholder":true,"num":n}`.
+    pub args: Vec<Box<RawValue>>,
+    /// The attachments.
+    pub attachments: Vec<Bytes>,
+}
+
 /// The HTTP request that opened a session.
 #[derive(Debug)]
 pub struct Handshake {
-    /// Its headers.
-    pub headers: http::HeaderMap,
+    /// Its headers, but those about the connection itself (`Connection`, `Upgrade`,
+    /// `Sec-WebSocket-…`).
+    pub headers: HeaderMap,
     /// Who sent it.
     pub remote: SocketAddr,
     /// The query string.
     pub query: String,
+}
+
+/// A handshake as it is kept for the namespaces that are joined later. A header map holds the
+/// whole buffer that the request was read into, and tables beside: some 10 KB. This is one piece
+/// of memory as long as the text.
+pub(crate) struct KeptHandshake {
+    remote: SocketAddr,
+    /// The query, then a line for each header.
+    text: Box<[u8]>,
+}
+
+impl KeptHandshake {
+    pub(crate) fn new(headers: &HeaderMap, remote: SocketAddr, query: &str) -> Self {
+        let mut text = Vec::with_capacity(512);
+        // Neither a query nor a header has a line's end in it.
+        text.extend_from_slice(query.as_bytes());
+        let kept = headers.iter().filter(|(name, _)| {
+            **name != header::CONNECTION
+                && **name != header::UPGRADE
+                && !name.as_str().starts_with("sec-websocket-")
+        });
+        for (name, value) in kept {
+            text.push(b'\n');
+            text.extend_from_slice(name.as_ref());
+            text.push(b':');
+            text.extend_from_slice(value.as_bytes());
+        }
+        Self { remote, text: text.into() }
+    }
+
+    pub(crate) fn open(&self) -> Handshake {
+        let mut lines = self.text.split(|byte| *byte == b'\n');
+        let query = lines.next().unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let Some(at) = line.iter().position(|byte| *byte == b':') else { continue };
+            let (name, value) = (&line[..at], &line[at + 1..]);
+            // They were a name and a value before.
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+            {
+                // Not inserted: a header may stand more than once.
+                headers.append(name, value);
+            }
+        }
+        let query = String::from_utf8_lossy(query).into_owned();
+        Handshake { headers, remote: self.remote, query }
+    }
 }
 
 /// A client that wants to join a namespace.
@@ -193,5 +256,34 @@ impl DisconnectReason {
     /// Whether something went wrong: counts as an error.
     pub fn is_error(self) -> bool {
         !matches!(self, Self::Client | Self::Transport | Self::Server | Self::Shutdown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_handshake_is_what_it_was() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("host", "hub:8000"),
+            ("cookie", "a=1; b=2"),
+            ("cookie", "c=3"),
+            ("x-empty", ""),
+            ("x-colon", "a:b"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        headers.append("x-bytes", HeaderValue::from_bytes(b"caf\xc3\xa9\xff").unwrap());
+        let mut all = headers.clone();
+        for name in ["connection", "upgrade", "sec-websocket-key", "sec-websocket-version"] {
+            all.append(name, HeaderValue::from_static("x"));
+        }
+        let remote = SocketAddr::from(([127, 0, 0, 1], 80));
+        let kept = KeptHandshake::new(&all, remote, "EIO=4&x=%0a").open();
+        assert_eq!(kept.headers, headers);
+        assert_eq!((kept.remote, kept.query.as_str()), (remote, "EIO=4&x=%0a"));
+        assert!(KeptHandshake::new(&HeaderMap::new(), remote, "").open().headers.is_empty());
     }
 }

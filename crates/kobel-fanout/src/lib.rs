@@ -28,8 +28,8 @@ pub mod websocket;
 pub use config::{Config, Cors, Limits};
 pub use frame::{Frame, FrameError, Policy};
 pub use handler::{
-    ConnectError, ConnectRequest, DisconnectReason, EngineHandler, Event, Handler, Handshake,
-    Payload,
+    Answer, ConnectError, ConnectRequest, DisconnectReason, EngineHandler, Event, Handler,
+    Handshake, Payload,
 };
 pub use http::{Admission, Body, ServeLimits, serve};
 pub use ids::{AckId, Room, SocketId};

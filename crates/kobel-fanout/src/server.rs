@@ -14,11 +14,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    AckId, Config, DisconnectReason, EngineHandler, Frame, FrameError, Handler, Room, Snapshot,
-    SocketId,
+    AckId, Answer, Config, DisconnectReason, EngineHandler, Frame, FrameError, Handler, Room,
+    Snapshot, SocketId,
     shard::{self, Application, Command},
 };
 
@@ -51,8 +51,10 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     next: AtomicUsize,
     sessions: Arc<AtomicUsize>,
-    /// Upgrades under way; each ends with its request.
-    pub(crate) upgrades: TaskTracker,
+    /// Upgrades under way; each ends with its request, or with `closing`.
+    upgrades: TaskTracker,
+    /// Set when the server shuts down: no sessions are opened any more.
+    closing: CancellationToken,
 }
 
 impl Server {
@@ -93,6 +95,7 @@ impl Server {
             next: AtomicUsize::new(0),
             sessions: Arc::default(),
             upgrades: TaskTracker::new(),
+            closing: CancellationToken::new(),
         })))
     }
 
@@ -131,6 +134,20 @@ impl Server {
         argument: &T,
         limit: Duration,
     ) -> Result<Vec<Box<RawValue>>, AskError> {
+        Ok(self.ask_binary(socket, event, argument, limit).await?.args)
+    }
+
+    /// The same for an answer that may have attachments.
+    ///
+    /// # Errors
+    /// When the client is gone or does not answer, or the argument cannot be encoded.
+    pub async fn ask_binary<T: Serialize>(
+        &self,
+        socket: SocketId,
+        event: &str,
+        argument: &T,
+        limit: Duration,
+    ) -> Result<Answer, AskError> {
         let args = serde_json::to_string(&(event, argument)).map_err(FrameError::from)?;
         let (answer, answered) = oneshot::channel();
         self.send(socket.shard(), Command::Ask { socket, args, answer }).await;
@@ -178,6 +195,9 @@ impl Server {
         grace: Duration,
         farewell: impl Fn(SocketId) -> Option<Arc<Frame>> + Send + Sync + 'static,
     ) {
+        self.0.closing.cancel();
+        self.0.upgrades.close();
+        self.0.upgrades.wait().await;
         let farewell = Arc::new(farewell);
         let mut ends = Vec::new();
         for number in 0..self.0.shards.len() {
@@ -225,6 +245,10 @@ impl Server {
 
     pub(crate) fn upgrades(&self) -> &TaskTracker {
         &self.0.upgrades
+    }
+
+    pub(crate) fn closing(&self) -> &CancellationToken {
+        &self.0.closing
     }
 }
 

@@ -1,7 +1,7 @@
 //! One request under the server's path (Engine.IO protocol document, "HTTP long-polling" and
 //! "WebSocket").
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{
@@ -10,14 +10,15 @@ use http::{
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::oneshot};
+use hyper_util::{rt::TokioIo, server::conn::auto};
+use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 
 use super::{Admission, cors};
 use crate::{
-    Handshake, Server,
+    Server,
+    handler::KeptHandshake,
     server::{new_sid, shard_of},
-    shard::{Command, Handed, Opening, Reply, Stream},
+    shard::{Command, Handed, Opening, Reply, Stream, Turn},
     websocket,
 };
 
@@ -101,6 +102,9 @@ impl Server {
         let (send, replied) = oneshot::channel();
         match (head.method.clone(), asked.sid) {
             (Method::GET, None) => {
+                if self.closing().is_cancelled() {
+                    return Reply::Closing;
+                }
                 let shard = self.next_shard();
                 let Some(opening) = self.opening(shard, head, query, remote) else {
                     return Reply::Full;
@@ -118,21 +122,44 @@ impl Server {
                 let Some(shard) = shard_of(sid) else {
                     return UNKNOWN_SID;
                 };
-                let sid: Box<str> = sid.into();
-                let body = match Limited::new(body, self.config().max_payload).collect().await {
-                    Ok(body) => body.to_bytes(),
-                    Err(error) if error.is::<LengthLimitError>() => {
-                        self.send(shard, Command::TooLarge { sid }).await;
-                        return Reply::TooLarge;
-                    }
-                    // The client broke off; nobody reads the answer.
-                    Err(_) => return BAD_REQUEST,
-                };
-                self.send(shard, Command::Post { sid, body, reply: send }).await;
+                return self.post(shard, sid.into(), body).await;
             }
             _ => return BAD_METHOD,
         }
         // Without an answer the shard has ended or the session is gone.
+        replied.await.unwrap_or(UNKNOWN_SID)
+    }
+
+    async fn post<B>(&self, shard: usize, sid: Box<str>, body: B) -> Reply
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (send, begun) = oneshot::channel();
+        self.send(shard, Command::BeginPost { sid: sid.clone(), reply: send }).await;
+        // Given back when this request ends, however it does.
+        let _turn = match begun.await {
+            Ok(Ok(turn)) => turn,
+            Ok(Err(refused)) => return refused,
+            Err(_) => return UNKNOWN_SID,
+        };
+        let body = Limited::new(body, self.config().max_payload).collect();
+        let body = tokio::select! {
+            body = timeout(self.config().limits.body_timeout, body) => body,
+            () = self.closing().cancelled() => return Reply::Closing,
+        };
+        let body = match body {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                self.send(shard, Command::TooLarge { sid }).await;
+                return Reply::TooLarge;
+            }
+            // The client broke off; nobody reads the answer.
+            Ok(Err(_)) => return BAD_REQUEST,
+            Err(_) => return Reply::TooSlow,
+        };
+        let (send, replied) = oneshot::channel();
+        self.send(shard, Command::Post { sid, body, reply: send }).await;
         replied.await.unwrap_or(UNKNOWN_SID)
     }
 
@@ -159,6 +186,7 @@ impl Server {
             _ => return reply(BAD_REQUEST),
         };
         let (shard, target) = match asked.sid {
+            None if self.closing().is_cancelled() => return reply(Reply::Closing),
             None => {
                 let shard = self.next_shard();
                 match self.opening(shard, head, query, remote) {
@@ -175,23 +203,23 @@ impl Server {
                 self.send(shard, Command::Claim { sid: sid.clone(), reply: send }).await;
                 // A session that is gone, or has a WebSocket already, shows as a socket that is
                 // closed at once, as with the reference server.
-                let free = claimed.await.unwrap_or(false);
-                (shard, if free { Target::Session(sid) } else { Target::Nothing })
+                let turn = claimed.await.unwrap_or_default();
+                (shard, turn.map_or(Target::Nothing, |turn| Target::Session(sid, turn)))
             }
         };
         if let Some(upgrade) = upgrade {
             let server = self.clone();
             self.upgrades().spawn(async move {
-                let command = match (upgrade.await.map(take), target) {
-                    (Ok((handed, early)), Target::New(opening)) => {
-                        Command::OpenWebSocket { opening, handed, early }
-                    }
-                    (Ok((handed, early)), Target::Session(sid)) => {
-                        Command::Upgrade { sid, handed, early }
-                    }
-                    // The client broke off: it may try again.
-                    (Err(_), Target::Session(sid)) => Command::Unclaim { sid },
-                    _ => return,
+                let upgraded = tokio::select! {
+                    upgraded = upgrade => upgraded,
+                    () = server.closing().cancelled() => return,
+                };
+                // Where the client broke off it may try again.
+                let Ok((handed, early)) = upgraded.map(take) else { return };
+                let command = match target {
+                    Target::New(opening) => Command::OpenWebSocket { opening, handed, early },
+                    Target::Session(sid, turn) => Command::Upgrade { sid, turn, handed, early },
+                    Target::Nothing => return,
                 };
                 server.send(shard, command).await;
             });
@@ -215,25 +243,29 @@ impl Server {
         let place = self.reserve()?;
         let sid = new_sid(shard).ok()?;
         let admission = head.extensions.remove::<Admission>();
-        let handshake = Handshake { headers: head.headers, remote, query: query.to_owned() };
-        Some(Opening { sid, handshake: Arc::new(handshake), admission, place })
+        let handshake = KeptHandshake::new(&head.headers, remote, query);
+        Some(Opening { sid, handshake, admission, place })
     }
 }
 
 enum Target {
     New(Opening),
-    Session(Box<str>),
+    Session(Box<str>, Turn),
     Nothing,
 }
 
 /// Takes the socket out of hyper, with the bytes that hyper has read ahead.
 fn take(upgraded: Upgraded) -> (Handed, Bytes) {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => match parts.io.into_inner().into_std() {
-            Ok(stream) => (Handed::Tcp(stream), parts.read_buf),
-            // It cannot leave its reactor: it is used where it is, and broken if it is broken.
-            Err(_) => (Handed::Other(Box::new(tokio::io::empty())), Bytes::new()),
-        },
+    // From hyper's own connection, or from hyper-util's that axum serves by.
+    let taken = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => Ok((parts.io, parts.read_buf)),
+        Err(upgraded) => auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded)
+            .map(|parts| (parts.io, parts.read_buf)),
+    };
+    match taken.map(|(io, early)| (io.into_inner().into_std(), early)) {
+        Ok((Ok(stream), early)) => (Handed::Tcp(stream), early),
+        // It cannot leave its reactor, because it is broken: its session ends at the first read.
+        Ok((Err(_), _)) => (Handed::Other(Box::new(tokio::io::empty())), Bytes::new()),
         Err(upgraded) => {
             let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded));
             (Handed::Other(stream), Bytes::new())
@@ -258,6 +290,14 @@ fn reply(reply: Reply) -> Response<Body> {
         Reply::TooLarge => {
             let body = r#"{"code":3,"message":"Payload too large"}"#;
             (StatusCode::PAYLOAD_TOO_LARGE, "application/json", body.into())
+        }
+        Reply::TooSlow => {
+            let body = r#"{"code":3,"message":"The body did not come in time"}"#;
+            (StatusCode::REQUEST_TIMEOUT, "application/json", body.into())
+        }
+        Reply::Closing => {
+            let body = r#"{"code":4,"message":"The server is shutting down; try again later"}"#;
+            (StatusCode::SERVICE_UNAVAILABLE, "application/json", body.into())
         }
         Reply::Full => {
             let body = r#"{"code":4,"message":"Too many sessions; try again later"}"#;

@@ -13,7 +13,10 @@ use std::{
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// What the connections of a listener may take.
@@ -25,6 +28,10 @@ pub struct ServeLimits {
     pub connections_per_address: usize,
     /// How long a request's head may take. Default: 10 s.
     pub header_timeout: Duration,
+    /// How long sent bytes may stay without an answer from the other side's kernel, or it without
+    /// room for more, before the connection is broken (Linux' `TCP_USER_TIMEOUT`). It is what ends
+    /// an HTTP answer that nobody takes. Default: 30 s.
+    pub stall: Duration,
     /// The most bytes of a request's head. Default: 16 KiB.
     pub header_bytes: usize,
 }
@@ -35,6 +42,7 @@ impl Default for ServeLimits {
             connections: 100_000,
             connections_per_address: 20_000,
             header_timeout: Duration::from_secs(10),
+            stall: Duration::from_secs(30),
             header_bytes: 16 * 1024,
         }
     }
@@ -98,8 +106,22 @@ impl Drop for Place {
     }
 }
 
+/// Elsewhere than on Linux the kernel's own timeouts hold.
+fn limit_stall(stream: &TcpStream, limit: Duration) {
+    #[cfg(target_os = "linux")]
+    {
+        let ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, ms) {
+            tracing::debug!(%error, "cannot limit how long a connection may stall");
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, limit);
+}
+
 /// Accepts connections until cancelled, and answers each request by `app`, which gives those under
-/// a server's path to [`crate::Server::handle`]. After the cancel, requests under way are finished.
+/// a server's path to [`crate::Server::handle`]. After the cancel, requests under way have
+/// `header_timeout` to end.
 ///
 /// # Errors
 /// When the listener itself fails. A failed accept is logged and tried again.
@@ -134,6 +156,7 @@ where
         };
         // Small events must not wait for an acknowledgement. A broken socket shows when read.
         let _ = stream.set_nodelay(true);
+        limit_stall(&stream, limits.stall);
         let admission = match counts.admit(remote.ip(), &limits) {
             Ok(admission) => admission,
             Err(refused) => {
@@ -144,11 +167,18 @@ where
                 let answer = format!(
                     "HTTP/1.1 {line}\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 10\r\n\r\n"
                 );
-                // Into the socket's empty buffer, or not at all: nobody waits for a refused client.
-                tasks.spawn(async move {
-                    let write = stream.write_all(answer.as_bytes());
-                    let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
-                });
+                // Within a second, or not at all: nobody waits for a refused client. Its request is
+                // read, or the reset of the unread would overtake the answer.
+                tasks.spawn(tokio::time::timeout(Duration::from_secs(1), async move {
+                    let mut request = [0; 1024];
+                    if stream.read(&mut request).await? == 0 {
+                        return Ok(());
+                    }
+                    stream.write_all(answer.as_bytes()).await?;
+                    stream.shutdown().await?;
+                    while stream.read(&mut request).await? > 0 {}
+                    io::Result::Ok(())
+                }));
                 continue;
             }
         };
@@ -169,7 +199,11 @@ where
                 served = connection.as_mut() => served,
                 () = ended.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    connection.await
+                    tokio::select! {
+                        served = connection => served,
+                        // Half a request is not waited for.
+                        () = tokio::time::sleep(limits.header_timeout) => Ok(()),
+                    }
                 }
             };
             if let Err(error) = served {

@@ -3,13 +3,12 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Handed, Reply, Shard, polling, reading};
+use super::{Handed, Reply, Shard, Turn, polling, reading};
 use crate::{
-    AckId, Admission, ConnectError, DisconnectReason, Frame, Handler, Handshake, Room, SocketId,
-    metrics::Snapshot, server::Reserved,
+    AckId, Admission, Answer, ConnectError, DisconnectReason, Frame, Handler, Room, SocketId,
+    handler::KeptHandshake, metrics::Snapshot, server::Reserved,
 };
 
 /// What is said to a socket at shutdown.
@@ -18,7 +17,7 @@ pub(crate) type Farewell = dyn Fn(SocketId) -> Option<Arc<Frame>> + Send + Sync;
 /// A session to be made.
 pub(crate) struct Opening {
     pub(crate) sid: Box<str>,
-    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) handshake: KeptHandshake,
     pub(crate) admission: Option<Admission>,
     pub(crate) place: Reserved,
 }
@@ -36,7 +35,7 @@ pub(crate) enum Command {
     Ask {
         socket: SocketId,
         args: String,
-        answer: oneshot::Sender<Vec<Box<RawValue>>>,
+        answer: oneshot::Sender<Answer>,
     },
     Ack {
         socket: SocketId,
@@ -73,6 +72,11 @@ pub(crate) enum Command {
         sid: Box<str>,
         reply: oneshot::Sender<Reply>,
     },
+    /// A POST is about to be read; only one at a time may.
+    BeginPost {
+        sid: Box<str>,
+        reply: oneshot::Sender<Result<Turn, Reply>>,
+    },
     Post {
         sid: Box<str>,
         body: Bytes,
@@ -85,14 +89,11 @@ pub(crate) enum Command {
     /// A WebSocket wants the session; only one at a time may.
     Claim {
         sid: Box<str>,
-        reply: oneshot::Sender<bool>,
-    },
-    /// It does not want it any more.
-    Unclaim {
-        sid: Box<str>,
+        reply: oneshot::Sender<Option<Turn>>,
     },
     Upgrade {
         sid: Box<str>,
+        turn: Turn,
         handed: Handed,
         early: Bytes,
     },
@@ -172,14 +173,16 @@ pub(crate) fn handle(this: &Rc<RefCell<Shard>>, command: Command) {
         Command::Claim { sid, reply } => {
             let _ = reply.send(shard.claim(&sid));
         }
-        Command::Unclaim { sid } => shard.unclaim(&sid),
+        Command::BeginPost { sid, reply } => {
+            let _ = reply.send(shard.begin_post(&sid));
+        }
         Command::OpenWebSocket { opening, handed, early } => {
             drop(shard);
             reading::open(this, opening, handed, early);
         }
-        Command::Upgrade { sid, handed, early } => {
+        Command::Upgrade { sid, turn, handed, early } => {
             drop(shard);
-            polling::probe(this, &sid, handed, early);
+            polling::probe(this, sid, turn, handed, early);
         }
         Command::Snapshot { reply } => {
             let _ = reply.send(shard.metrics.clone());

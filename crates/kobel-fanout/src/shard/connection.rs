@@ -1,13 +1,17 @@
 //! One connection, as small as it can be while idle.
 
-use std::{collections::HashMap, sync::Arc, task::Waker, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    task::Waker,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{io::Io, outbox::Outbox, rooms::Seat};
-use crate::{Handshake, SocketId, socketio, websocket};
+use crate::{Answer, SocketId, handler::KeptHandshake, socketio, websocket};
 
 /// A session and its transport.
 pub(crate) struct Connection {
@@ -23,11 +27,11 @@ pub(crate) struct Connection {
     pub(crate) waker: Option<Waker>,
     /// Answers that we wait for.
     pub(crate) asked: Option<Box<Asked>>,
-    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) handshake: KeptHandshake,
     /// Counts as a connection of its address as long as it lives.
-    pub(crate) _admission: Option<crate::Admission>,
+    pub(crate) admission: Option<crate::Admission>,
     /// Counts as a session of the server as long as it lives.
-    pub(crate) _place: crate::server::Reserved,
+    pub(crate) place: crate::server::Reserved,
 }
 
 pub(crate) enum Transport {
@@ -40,8 +44,38 @@ pub(crate) enum Transport {
 pub(crate) struct Polling {
     /// The GET that waits for something to say.
     pub(crate) waiting: Option<oneshot::Sender<Reply>>,
-    /// A WebSocket is about to take over.
-    pub(crate) claimed: bool,
+    /// Alive while a WebSocket is about to take over.
+    claimed: Weak<()>,
+    /// Alive while a POST is under way.
+    posting: Weak<()>,
+}
+
+/// Something that only one request at a time may have; given back when it is dropped, wherever
+/// the request ends.
+#[derive(Debug)]
+pub(crate) struct Turn(#[allow(dead_code, reason = "held")] Arc<()>);
+
+impl Turn {
+    fn take(taken: &mut Weak<()>) -> Option<Self> {
+        if taken.strong_count() > 0 {
+            return None;
+        }
+        let turn = Arc::new(());
+        *taken = Arc::downgrade(&turn);
+        Some(Self(turn))
+    }
+}
+
+impl Polling {
+    /// For a WebSocket that probes, unless another one does.
+    pub(crate) fn claim(&mut self) -> Option<Turn> {
+        Turn::take(&mut self.claimed)
+    }
+
+    /// For a POST, unless another one is under way.
+    pub(crate) fn post(&mut self) -> Option<Turn> {
+        Turn::take(&mut self.posting)
+    }
 }
 
 /// The answer to a polling request.
@@ -55,8 +89,12 @@ pub(crate) enum Reply {
     Refused(u8, &'static str),
     /// 413.
     TooLarge,
-    /// 503.
+    /// 408.
+    TooSlow,
+    /// 503: there are too many.
     Full,
+    /// 503: the server shuts down.
+    Closing,
 }
 
 /// A namespace that the client is in, or wants to be in.
@@ -70,7 +108,7 @@ pub(crate) struct Socket {
 #[derive(Default)]
 pub(crate) struct Asked {
     pub(crate) next: u64,
-    pub(crate) waiting: HashMap<u64, oneshot::Sender<Vec<Box<RawValue>>>>,
+    pub(crate) waiting: HashMap<u64, oneshot::Sender<Answer>>,
 }
 
 /// When the next ping and its answer are due, counted from the shard's start.
@@ -92,13 +130,16 @@ pub(crate) enum Beat {
 }
 
 impl Heartbeat {
-    pub(crate) fn check(&self, now: Duration) -> Beat {
+    /// `interval` is that between a client's answer and the next ping.
+    pub(crate) fn check(&self, now: Duration, interval: Duration) -> Beat {
         if self.connect_due.is_some_and(|due| due <= now) {
             return Beat::ConnectTimeout;
         }
         let next = match self.pong_due {
             Some(due) if due <= now => return Beat::PingTimeout,
-            Some(due) => due,
+            // The answer may come at any time and the next ping is due an interval later, which
+            // may be long before this one's answer is overdue.
+            Some(due) => due.min(now + interval),
             None if self.next_ping <= now => return Beat::Ping,
             None => self.next_ping,
         };
@@ -162,24 +203,39 @@ mod tests {
     #[test]
     fn a_ping_then_its_answer_then_the_next() {
         let mut beat = Heartbeat { next_ping: at(300), pong_due: None, connect_due: None };
-        assert_eq!(beat.check(at(299)), Beat::Wait(at(300)));
-        assert_eq!(beat.check(at(305)), Beat::Ping);
+        let every = at(300);
+        assert_eq!(beat.check(at(299), every), Beat::Wait(at(300)));
+        assert_eq!(beat.check(at(305), every), Beat::Ping);
         beat.pinged(at(200));
-        assert_eq!(beat.check(at(306)), Beat::Wait(at(500)));
-        beat.ponged(at(310), at(300));
-        assert_eq!(beat.check(at(600)), Beat::Wait(at(610)));
+        assert_eq!(beat.check(at(306), every), Beat::Wait(at(500)));
+        beat.ponged(at(310), every);
+        assert_eq!(beat.check(at(600), every), Beat::Wait(at(610)));
         // An answer that nobody asked for moves nothing.
-        beat.ponged(at(600), at(300));
-        assert_eq!(beat.check(at(610)), Beat::Ping);
+        beat.ponged(at(600), every);
+        assert_eq!(beat.check(at(610), every), Beat::Ping);
         beat.pinged(at(200));
-        assert_eq!(beat.check(at(810)), Beat::PingTimeout);
+        assert_eq!(beat.check(at(810), every), Beat::PingTimeout);
+    }
+
+    #[test]
+    fn a_long_timeout_does_not_stretch_the_interval() {
+        let mut beat = Heartbeat { next_ping: at(100), pong_due: None, connect_due: None };
+        let every = at(100);
+        beat.pinged(at(1000));
+        assert_eq!(beat.check(at(120), every), Beat::Wait(at(220)));
+        beat.ponged(at(150), every);
+        assert_eq!(beat.check(at(220), every), Beat::Wait(at(250)));
+        assert_eq!(beat.check(at(250), every), Beat::Ping);
+        beat.pinged(at(1000));
+        assert_eq!(beat.check(at(1200), every), Beat::Wait(at(1250)));
+        assert_eq!(beat.check(at(1250), every), Beat::PingTimeout);
     }
 
     #[test]
     fn a_namespace_must_be_joined_in_time() {
         let beat = Heartbeat { next_ping: at(300), pong_due: None, connect_due: Some(at(100)) };
-        assert_eq!(beat.check(at(50)), Beat::Wait(at(100)));
-        assert_eq!(beat.check(at(100)), Beat::ConnectTimeout);
+        assert_eq!(beat.check(at(50), at(300)), Beat::Wait(at(100)));
+        assert_eq!(beat.check(at(100), at(300)), Beat::ConnectTimeout);
     }
 
     #[test]

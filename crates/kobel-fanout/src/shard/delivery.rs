@@ -1,13 +1,14 @@
 //! From a frame to the sockets.
 
-use std::{io::IoSlice, sync::Arc, task, task::Poll};
+use std::{io::IoSlice, sync::Arc, task};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::{
     Key, Shard,
     connection::{Reply, Transport},
-    outbox::{Outbox, Pushed},
+    outbox::Outbox,
 };
 use crate::{DisconnectReason, Frame, Room, SocketId};
 
@@ -81,17 +82,24 @@ impl Shard {
         let before = outbox.bytes();
         let pushed = outbox.push(frame, written, limit);
         let after = outbox.bytes();
+        if outbox.is_empty() {
+            // The frame itself was the oldest that may be dropped.
+            connection.outbox = None;
+            self.backlogged.remove(&key);
+            self.waiting_changed(before, after);
+            self.metrics.dropped += pushed.dropped;
+            return;
+        }
         // The task must now wait for the socket to take more.
         if let Some(waker) = &connection.waker {
             waker.wake_by_ref();
         }
         self.backlogged.insert(key);
         self.waiting_changed(before, after);
-        match pushed {
-            Pushed::Waits => {}
-            Pushed::Conflated => self.metrics.conflated += 1,
-            Pushed::Dropped(count) => self.metrics.dropped += count,
-            Pushed::Full => self.close(key, DisconnectReason::Backlog),
+        self.metrics.conflated += u64::from(pushed.conflated);
+        self.metrics.dropped += pushed.dropped;
+        if pushed.full {
+            self.close(key, DisconnectReason::Backlog);
         }
     }
 
@@ -121,9 +129,15 @@ impl Shard {
                 Ok(bytes) => {
                     outbox.advance(bytes, now);
                     let after = outbox.bytes();
+                    let closing = outbox.closing;
                     if outbox.is_empty() {
                         connection.outbox = None;
                         self.backlogged.remove(&key);
+                        if let Some((_, reason)) = closing {
+                            self.waiting_changed(before, after);
+                            self.close(key, reason);
+                            return false;
+                        }
                     }
                     self.waiting_changed(before, after);
                 }
@@ -136,17 +150,13 @@ impl Shard {
         }
     }
 
-    /// Answers a poll with everything that waits, if anything does.
-    pub(super) fn take_waiting(&mut self, key: Key) -> Poll<bytes::Bytes> {
-        let Some(connection) = self.connection(key) else {
-            return Poll::Pending;
-        };
-        let Some(mut outbox) = connection.outbox.take() else {
-            return Poll::Pending;
-        };
-        let before = outbox.bytes();
+    /// Everything that waits for a poll, if anything does, and why the session ends with it, if it
+    /// does.
+    pub(super) fn take_waiting(&mut self, key: Key) -> Option<(Bytes, Option<DisconnectReason>)> {
+        let outbox = self.connection(key)?.outbox.take()?;
         self.backlogged.remove(&key);
-        self.waiting_changed(before, 0);
-        Poll::Ready(outbox.take_payload())
+        self.waiting_changed(outbox.bytes(), 0);
+        let end = outbox.closing.map(|(_, reason)| reason);
+        Some((outbox.into_payload(), end))
     }
 }

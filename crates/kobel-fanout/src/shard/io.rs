@@ -1,13 +1,14 @@
 //! The socket under a WebSocket.
 
 use std::{
+    future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
@@ -67,9 +68,24 @@ impl Io {
             (Self::Other(_), None) => Poll::Pending,
         };
         match written {
+            // Such a stream takes nothing any more.
+            Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(written) => written,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+
+    /// Ends the own side and reads until the client ends its own. To close a socket with unread
+    /// bytes in it resets it, and the client loses the close frame that was on its way (RFC 6455,
+    /// section 7.1.1).
+    pub(crate) async fn linger(mut self) -> io::Result<()> {
+        let mut buffer = [0; 512];
+        match &mut self {
+            Self::Tcp(stream) => stream.shutdown().await?,
+            Self::Other(stream) => stream.shutdown().await?,
+        }
+        while poll_fn(|cx| self.poll_read(cx, &mut buffer)).await? > 0 {}
+        Ok(())
     }
 
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) {

@@ -10,11 +10,14 @@ mod command;
 mod connection;
 mod context;
 mod delivery;
+mod drain;
 mod io;
+mod namespaces;
 mod outbox;
 mod polling;
 mod reading;
 mod rooms;
+mod seats;
 mod sockets;
 mod wheel;
 
@@ -29,24 +32,32 @@ use std::{
 use tokio::{
     sync::mpsc,
     task::LocalSet,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
 pub(crate) use command::{Command, Opening, Verdict};
-pub(crate) use connection::Reply;
+pub(crate) use connection::{Reply, Turn};
 pub use context::Context;
 pub(crate) use io::{Handed, Stream};
 
 use crate::{
-    Config, DisconnectReason, EngineHandler, Frame, Handler, SocketId, engineio, metrics::Snapshot,
-    websocket,
+    Config, DisconnectReason, EngineHandler, Frame, Handler, SocketId, engineio,
+    metrics::Snapshot,
+    socketio,
+    websocket::{self, CloseCode},
 };
+/// How a client broke a protocol, by the code of the close frame that says so.
+use websocket::Error as Breach;
+
 use connection::{Allowance, Beat, Connection, Heartbeat, Transport};
 use rooms::Rooms;
 use wheel::Wheel;
 
 /// Bytes read from a socket at once, into a buffer that all connections of a shard share.
 const SCRATCH: usize = 64 * 1024;
+
+/// How long a client that broke a rule may go on sending into a socket that is closed.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Commands handled before sockets get their turn.
 const COMMANDS_AT_ONCE: usize = 256;
@@ -100,7 +111,7 @@ pub(crate) async fn run(
     mut commands: mpsc::Receiver<Command>,
     verdicts: mpsc::WeakSender<Command>,
 ) {
-    let span = config.ping_interval.max(config.ping_timeout);
+    let span = config.ping_interval.min(config.ping_timeout);
     let shard = Rc::new(RefCell::new(Shard {
         number,
         config,
@@ -139,7 +150,7 @@ pub(crate) async fn run(
                 }
                 for command in batch.drain(..) {
                     if let Command::Shutdown { grace, farewell, done } = command {
-                        drain(&shard, grace, &*farewell).await;
+                        drain::drain(&shard, &mut commands, grace, &*farewell).await;
                         // Nobody waits where the server was dropped meanwhile.
                         let _ = done.send(());
                         return;
@@ -149,41 +160,6 @@ pub(crate) async fn run(
             }
         })
         .await;
-}
-
-/// Says farewell, lets what waits go out for at most `grace`, and closes everything.
-async fn drain(shard: &Rc<RefCell<Shard>>, grace: Duration, farewell: &command::Farewell) {
-    let keys: Vec<Key> = {
-        let mut shard = shard.borrow_mut();
-        let sockets: Vec<_> = shard.sockets.keys().copied().collect();
-        for socket in sockets {
-            if let Some(frame) = farewell(socket) {
-                shard.emit(socket, &frame);
-            }
-        }
-        shard.keys()
-    };
-    let end = Instant::now() + grace;
-    for key in &keys {
-        // Who has taken everything may go; the rest has until the end.
-        let mut shard = shard.borrow_mut();
-        if !shard.backlogged.contains(key) {
-            shard.close(*key, DisconnectReason::Shutdown);
-        }
-    }
-    while !shard.borrow().backlogged.is_empty() && Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut shard = shard.borrow_mut();
-        for key in shard.keys() {
-            if !shard.backlogged.contains(&key) {
-                shard.close(key, DisconnectReason::Shutdown);
-            }
-        }
-    }
-    let mut shard = shard.borrow_mut();
-    for key in shard.keys() {
-        shard.close(key, DisconnectReason::Shutdown);
-    }
 }
 
 impl Shard {
@@ -237,14 +213,14 @@ impl Shard {
             transport,
             outbox: None,
             sockets: Vec::new(),
-            decoder: crate::socketio::Decoder::default(),
+            decoder: socketio::Decoder::default(),
             heartbeat,
             allowance: Allowance::new(self.config.limits.events_per_second, Instant::now()),
             waker: None,
             asked: None,
             handshake,
-            _admission: admission,
-            _place: place,
+            admission,
+            place,
         }));
         self.live += 1;
         self.watch(key);
@@ -252,15 +228,41 @@ impl Shard {
         key
     }
 
+    /// Ends a session whose client broke a protocol.
+    fn breach(&mut self, key: Key, breach: Breach) {
+        let reason = match breach {
+            Breach::Protocol | Breach::NotUtf8 => DisconnectReason::Protocol,
+            Breach::TooLarge => DisconnectReason::TooLarge,
+        };
+        self.close_with(key, reason, breach.code());
+    }
+
     /// Ends a session, with the words of its transport, and frees everything of it.
     fn close(&mut self, key: Key, reason: DisconnectReason) {
+        let code = match reason {
+            DisconnectReason::Protocol | DisconnectReason::Overlap => CloseCode::Protocol,
+            DisconnectReason::TooLarge => CloseCode::TooLarge,
+            DisconnectReason::Shutdown => CloseCode::Away,
+            DisconnectReason::ConnectTimeout
+            | DisconnectReason::Backlog
+            | DisconnectReason::Stalled => CloseCode::Policy,
+            DisconnectReason::Client
+            | DisconnectReason::Transport
+            | DisconnectReason::PingTimeout
+            | DisconnectReason::Server => CloseCode::Normal,
+        };
+        self.close_with(key, reason, code);
+    }
+
+    fn close_with(&mut self, key: Key, reason: DisconnectReason, code: CloseCode) {
         if self.connection(key).is_none() {
             return;
         }
         let slot = &mut self.slots[key.0 as usize];
-        let Some(mut connection) = slot.connection.take() else {
+        let Some(connection) = slot.connection.take() else {
             return;
         };
+        let mut connection = *connection;
         slot.generation = slot.generation.wrapping_add(1);
         self.free.push(key.0);
         self.live -= 1;
@@ -274,8 +276,8 @@ impl Shard {
         for socket in std::mem::take(&mut connection.sockets).into_iter().flatten() {
             self.forget(key, &socket, reason);
         }
-        match &mut connection.transport {
-            Transport::Polling(polling) => {
+        match connection.transport {
+            Transport::Polling(mut polling) => {
                 self.metrics.polling -= 1;
                 if let Some(waiting) = polling.waiting.take() {
                     // The reference server ends a poll with a close packet where the client broke
@@ -284,23 +286,22 @@ impl Shard {
                     let _ = waiting.send(Reply::Payload(last.into()));
                 }
             }
-            Transport::WebSocket { io, .. } => {
+            Transport::WebSocket { mut io, .. } => {
                 self.metrics.websocket -= 1;
-                let code = match reason {
-                    DisconnectReason::Protocol | DisconnectReason::Overlap => {
-                        websocket::CloseCode::Protocol
-                    }
-                    DisconnectReason::TooLarge => websocket::CloseCode::TooLarge,
-                    DisconnectReason::Shutdown => websocket::CloseCode::Away,
-                    DisconnectReason::ConnectTimeout | DisconnectReason::Backlog => {
-                        websocket::CloseCode::Policy
-                    }
-                    _ => websocket::CloseCode::Normal,
-                };
                 // A courtesy: in the middle of a frame it would be noise.
                 if connection.outbox.is_none() {
                     let close = websocket::close(code);
                     let _ = io.write(None, &[std::io::IoSlice::new(&close)]);
+                    if matches!(reason, DisconnectReason::Protocol | DisconnectReason::TooLarge) {
+                        let places = (connection.admission, connection.place);
+                        // Owned by the shard's LocalSet; ends by the time limit at the latest, and
+                        // counts as a connection until then.
+                        tokio::task::spawn_local(async move {
+                            // Whether or not the client leaves by itself.
+                            let _ = timeout(LINGER, io.linger()).await;
+                            drop(places);
+                        });
+                    }
                 }
             }
         }
@@ -319,29 +320,29 @@ impl Shard {
             }
         }
         let (stall, clock) = (self.config.limits.stall, Instant::now());
-        let stalled: Vec<_> = self
+        let overdue: Vec<_> = self
             .backlogged
             .iter()
-            .filter(|key| {
+            .filter_map(|key| {
                 let slot = &self.slots[key.0 as usize];
                 let outbox = slot.connection.as_ref().and_then(|c| c.outbox.as_ref());
-                outbox.is_some_and(|o| clock.saturating_duration_since(o.progress) >= stall)
+                outbox?.overdue(clock, stall).map(|reason| (*key, reason))
             })
-            .copied()
             .collect();
-        for key in stalled {
-            self.close(key, DisconnectReason::Stalled);
+        for (key, reason) in overdue {
+            self.close(key, reason);
         }
     }
 
     /// Does what the clock asks of a connection, and puts it back on the wheel.
     fn watch(&mut self, key: Key) {
-        let (now, timeout) = (self.now(), self.config.ping_timeout);
+        let now = self.now();
+        let (interval, timeout) = (self.config.ping_interval, self.config.ping_timeout);
         loop {
             let Some(connection) = self.connection(key) else {
                 return;
             };
-            match connection.heartbeat.check(now) {
+            match connection.heartbeat.check(now, interval) {
                 Beat::Wait(until) => return self.wheel.insert(until, key),
                 Beat::PingTimeout => return self.close(key, DisconnectReason::PingTimeout),
                 Beat::ConnectTimeout => return self.close(key, DisconnectReason::ConnectTimeout),
@@ -354,8 +355,8 @@ impl Shard {
         }
     }
 
-    /// A packet of text, by either transport. False: it breaks the protocol.
-    fn packet(&mut self, key: Key, packet: engineio::Packet<'_>) -> bool {
+    /// A packet of text, by either transport.
+    fn packet(&mut self, key: Key, packet: engineio::Packet<'_>) -> Result<(), Breach> {
         let (now, interval) = (self.now(), self.config.ping_interval);
         match packet {
             engineio::Packet::Message(text) => self.text(key, text),
@@ -363,19 +364,17 @@ impl Shard {
                 if let Some(connection) = self.connection(key) {
                     connection.heartbeat.ponged(now, interval);
                 }
-                true
+                Ok(())
             }
             engineio::Packet::Close => {
                 self.close(key, DisconnectReason::Client);
-                true
+                Ok(())
             }
-            engineio::Packet::Noop => true,
-            // A client of the revision before sends pings itself; answer it.
-            engineio::Packet::Ping(data) => {
-                self.push(key, &Frame::control(&format!("3{data}")));
-                true
+            engineio::Packet::Noop => Ok(()),
+            // Since revision 4 the server pings. The reference server closes, too.
+            engineio::Packet::Ping(_) | engineio::Packet::Open | engineio::Packet::Upgrade => {
+                Err(Breach::Protocol)
             }
-            engineio::Packet::Open | engineio::Packet::Upgrade => false,
         }
     }
 }

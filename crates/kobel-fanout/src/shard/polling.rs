@@ -9,15 +9,15 @@ use tokio::{
 };
 
 use super::{
-    Handed, Key, Opening, Shard,
-    connection::{Beat, Polling, Reply, Transport},
+    Breach, Handed, Key, Opening, Shard,
+    connection::{Beat, Polling, Reply, Transport, Turn},
     io::Io,
     reading,
 };
 use crate::{
-    DisconnectReason,
+    DisconnectReason, Frame,
     engineio::{self, Item, Packet},
-    websocket::{self, Message, Opcode, header},
+    websocket::{self, Message},
 };
 
 /// Codes and messages of the reference server's errors.
@@ -31,7 +31,7 @@ const END_POLLS: Duration = Duration::from_millis(100);
 impl Shard {
     pub(super) fn open_polling(&mut self, opening: Opening, reply: oneshot::Sender<Reply>) {
         let key = self.open(opening, Transport::Polling(Box::default()));
-        if let Poll::Ready(payload) = self.take_waiting(key)
+        if let Some((payload, _)) = self.take_waiting(key)
             && reply.send(Reply::Payload(payload)).is_err()
         {
             // Whoever asked has gone and does not know the session.
@@ -45,12 +45,13 @@ impl Shard {
             let _ = reply.send(UNKNOWN_SID);
             return;
         };
-        let now = self.now();
+        let (now, interval) = (self.now(), self.config.ping_interval);
         let Some(connection) = self.connection(key) else {
             return;
         };
         // By the clock, however late the wheel is.
-        if matches!(connection.heartbeat.check(now), Beat::PingTimeout | Beat::ConnectTimeout) {
+        let beat = connection.heartbeat.check(now, interval);
+        if matches!(beat, Beat::PingTimeout | Beat::ConnectTimeout) {
             self.watch(key);
             let _ = reply.send(UNKNOWN_SID);
             return;
@@ -64,12 +65,15 @@ impl Shard {
             return;
         }
         match self.take_waiting(key) {
-            Poll::Ready(payload) => {
+            Some((payload, end)) => {
                 // What was taken for a request that is gone is lost with it, as on any transport
                 // that breaks: the client's next request has no way to say what it got.
                 let _ = reply.send(Reply::Payload(payload));
+                if let Some(reason) = end {
+                    self.close(key, reason);
+                }
             }
-            Poll::Pending => {
+            None => {
                 if let Some(Transport::Polling(polling)) =
                     self.connection(key).map(|c| &mut c.transport)
                 {
@@ -79,40 +83,47 @@ impl Shard {
         }
     }
 
+    /// A POST begins: there may be one at a time ("Sending data").
+    pub(super) fn begin_post(&mut self, sid: &str) -> Result<Turn, Reply> {
+        let Some(key) = self.sids.get(sid).copied() else {
+            return Err(UNKNOWN_SID);
+        };
+        let turn = match self.connection(key).map(|connection| &mut connection.transport) {
+            Some(Transport::Polling(polling)) => polling.post(),
+            _ => return Err(UNKNOWN_SID),
+        };
+        turn.ok_or_else(|| {
+            self.close(key, DisconnectReason::Overlap);
+            BAD_REQUEST
+        })
+    }
+
     pub(super) fn post_request(&mut self, sid: &str, body: &[u8], reply: oneshot::Sender<Reply>) {
         let Some(key) = self.sids.get(sid).copied() else {
             let _ = reply.send(UNKNOWN_SID);
             return;
         };
-        let kept = engineio::split(body).is_ok_and(|items| {
-            items.into_iter().all(|item| match item {
+        let kept = engineio::split(body).map_err(|_| Breach::Protocol).and_then(|items| {
+            items.into_iter().try_for_each(|item| match item {
                 // After a close in the same body the rest goes nowhere.
-                _ if self.connection(key).is_none() => true,
+                _ if self.connection(key).is_none() => Ok(()),
                 Item::Text(packet) => self.packet(key, packet),
                 Item::Binary(data) => self.binary(key, data.into()),
             })
         });
-        let answer = if kept {
-            Reply::Done
-        } else {
-            self.close(key, DisconnectReason::Protocol);
-            BAD_REQUEST
+        let answer = match kept {
+            Ok(()) => Reply::Done,
+            Err(breach) => {
+                self.breach(key, breach);
+                BAD_REQUEST
+            }
         };
         let _ = reply.send(answer);
     }
 
     /// Gives the session to a WebSocket's probe, unless another one has it.
-    pub(super) fn claim(&mut self, sid: &str) -> bool {
-        let Some(polling) = self.polling(sid) else {
-            return false;
-        };
-        !std::mem::replace(&mut polling.claimed, true)
-    }
-
-    pub(super) fn unclaim(&mut self, sid: &str) {
-        if let Some(polling) = self.polling(sid) {
-            polling.claimed = false;
-        }
+    pub(super) fn claim(&mut self, sid: &str) -> Option<Turn> {
+        self.polling(sid)?.claim()
     }
 
     fn polling(&mut self, sid: &str) -> Option<&mut Polling> {
@@ -123,11 +134,15 @@ impl Shard {
         }
     }
 
-    /// Ends the poll under way, so that the client may move.
-    fn end_poll(&mut self, sid: &str) {
-        if let Some(waiting) = self.polling(sid).and_then(|polling| polling.waiting.take()) {
+    /// Ends the poll under way, so that the client may move. False: the session is gone.
+    fn end_poll(&mut self, sid: &str) -> bool {
+        let Some(polling) = self.polling(sid) else {
+            return false;
+        };
+        if let Some(waiting) = polling.waiting.take() {
             let _ = waiting.send(Reply::Payload("6".into()));
         }
+        true
     }
 
     /// The client moves to the WebSocket. What waits goes there, in its order.
@@ -152,16 +167,23 @@ impl Shard {
 }
 
 /// Hears a WebSocket's probe, and moves the session there when the client asks.
-pub(super) fn probe(this: &Rc<RefCell<Shard>>, sid: &str, handed: Handed, early: Bytes) {
-    let (shard, sid) = (Rc::clone(this), Box::<str>::from(sid));
+pub(super) fn probe(
+    this: &Rc<RefCell<Shard>>,
+    sid: Box<str>,
+    turn: Turn,
+    handed: Handed,
+    early: Bytes,
+) {
+    let shard = Rc::clone(this);
     let limit = shard.borrow().config.upgrade_timeout;
     // Owned by the shard's LocalSet; ends by the time limit at the latest.
     tokio::task::spawn_local(async move {
         let heard = async { hear(&shard, &sid, Io::adopt(handed).ok()?, early).await };
+        let heard = timeout(limit, heard).await;
+        // Another may try.
+        drop(turn);
         // After the limit, or when the client breaks off, only this socket is closed.
-        let Ok(Some((io, decoder, rest))) = timeout(limit, heard).await else {
-            return shard.borrow_mut().unclaim(&sid);
-        };
+        let Ok(Some((io, decoder, rest))) = heard else { return };
         let key = shard.borrow().sids.get(&sid).copied();
         if let Some(key) = key
             && shard.borrow_mut().upgrade(key, io, decoder)
@@ -187,21 +209,25 @@ async fn hear(
     decoder.feed(&mut early.to_vec(), max, &mut messages).ok()?;
     let mut buffer = vec![0; 4096];
     let mut probed = false;
-    let mut end_polls = interval(END_POLLS);
+    let mut look = interval(END_POLLS);
     loop {
         let mut heard = std::mem::take(&mut messages).into_iter();
         while let Some(message) = heard.next() {
-            let Message::Text(text) = message else {
-                return None;
+            let text = match message {
+                Message::Text(text) => text,
+                // Some proxies and libraries keep a WebSocket alive by its own pings.
+                Message::Ping(data) => {
+                    write_all(&mut io, &Frame::pong(&data).socket).await?;
+                    continue;
+                }
+                Message::Pong => continue,
+                Message::Binary(_) | Message::Close => return None,
             };
             match Packet::parse(&text).ok()? {
                 Packet::Ping("probe") => {
-                    let mut pong = Vec::new();
-                    header(&mut pong, Opcode::Text, 6);
-                    pong.extend_from_slice(b"3probe");
-                    write_all(&mut io, &pong).await?;
+                    write_all(&mut io, &Frame::control("3probe").socket).await?;
                     probed = true;
-                    end_polls.reset();
+                    look.reset();
                 }
                 Packet::Upgrade => return Some((io, decoder, heard.collect())),
                 _ => return None,
@@ -209,9 +235,10 @@ async fn hear(
         }
         let count = tokio::select! {
             read = poll_fn(|cx| io.poll_read(cx, &mut buffer)) => read.ok()?,
-            _ = end_polls.tick(), if probed => {
-                shard.borrow_mut().end_poll(sid);
-                continue;
+            _ = look.tick() => {
+                let mut shard = shard.borrow_mut();
+                let alive = if probed { shard.end_poll(sid) } else { shard.sids.contains_key(sid) };
+                if alive { continue } else { return None }
             }
         };
         if count == 0 {

@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{Handed, Key, Opening, Shard, connection::Transport, io::Io};
+use super::{Breach, Handed, Key, Opening, Shard, connection::Transport, io::Io};
 use crate::{
     DisconnectReason, Frame,
     engineio::Packet,
-    websocket::{self, Message, Opcode},
+    websocket::{self, Message},
 };
 
 /// Reads from one socket before the others get their turn.
@@ -98,36 +98,34 @@ impl Shard {
             self.message(key, message);
         }
         self.messages = messages;
-        if let Err(error) = fed {
-            self.close(
-                key,
-                if error == websocket::Error::TooLarge {
-                    DisconnectReason::TooLarge
-                } else {
-                    DisconnectReason::Protocol
-                },
-            );
+        if let Err(breach) = fed {
+            self.breach(key, breach);
         }
     }
 
     pub(super) fn message(&mut self, key: Key, message: Message) {
+        if self.connection(key).is_none() {
+            // What comes after a close goes nowhere.
+            return;
+        }
         let kept = match message {
-            Message::Text(text) => {
-                Packet::parse(&text).is_ok_and(|packet| self.packet(key, packet))
-            }
+            Message::Text(text) => match Packet::parse(&text) {
+                Ok(packet) => self.packet(key, packet),
+                Err(_) => Err(Breach::Protocol),
+            },
             Message::Binary(data) => self.binary(key, data),
             Message::Ping(data) => {
-                self.push(key, &Frame::websocket(Opcode::Pong, &data));
-                true
+                self.push(key, &Frame::pong(&data));
+                Ok(())
             }
-            Message::Pong => true,
+            Message::Pong => Ok(()),
             Message::Close => {
                 self.close(key, DisconnectReason::Transport);
-                true
+                Ok(())
             }
         };
-        if !kept {
-            self.close(key, DisconnectReason::Protocol);
+        if let Err(breach) = kept {
+            self.breach(key, breach);
         }
     }
 }

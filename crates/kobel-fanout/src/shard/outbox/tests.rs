@@ -1,0 +1,148 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn frame(n: u32, policy: Policy) -> Arc<Frame> {
+    Frame::event("/", "e", &n, policy).unwrap()
+}
+
+fn payload(outbox: Outbox) -> Vec<u32> {
+    let payload = outbox.into_payload();
+    let text = std::str::from_utf8(&payload).unwrap();
+    text.split('\u{1e}')
+        .filter(|p| !p.is_empty())
+        .map(|p| serde_json::from_str::<(String, u32)>(&p[2..]).unwrap().1)
+        .collect()
+}
+
+#[test]
+fn the_newest_of_a_key_takes_the_place_of_the_older() {
+    let mut outbox = Outbox::new(Instant::now());
+    for (n, policy) in
+        [(1, Policy::Conflate(7)), (2, Policy::Conflate(8)), (3, Policy::Conflate(7))]
+    {
+        outbox.push(&frame(n, policy), 0, 1000);
+    }
+    assert_eq!(payload(outbox), [3, 2]);
+}
+
+#[test]
+fn the_newest_stands_before_nothing_that_must_arrive() {
+    let mut outbox = Outbox::new(Instant::now());
+    let (a, b) = (Policy::Conflate(7), Policy::Conflate(8));
+    for (n, policy) in [(1, a), (2, b), (3, Policy::Deliver), (4, a), (5, a)] {
+        outbox.push(&frame(n, policy), 0, 1000);
+    }
+    assert_eq!(payload(outbox), [2, 3, 5]);
+}
+
+#[test]
+fn a_pong_takes_no_place_of_the_applications_keys() {
+    let mut outbox = Outbox::new(Instant::now());
+    outbox.push(&frame(1, Policy::Conflate(0)), 0, 1000);
+    let pong = || Frame::pong(b"x");
+    assert!(!outbox.push(&pong(), 0, 1000).conflated);
+    assert!(outbox.push(&pong(), 0, 1000).conflated);
+    assert_eq!(payload(outbox), [1]);
+}
+
+#[test]
+fn what_is_replaced_for_ever_takes_no_room_for_ever() {
+    let mut outbox = Outbox::new(Instant::now());
+    outbox.push(&frame(0, Policy::Deliver), 3, 10_000);
+    for n in 1..10_000 {
+        outbox.push(&frame(n, Policy::Conflate(u64::from(n % 3))), 0, 10_000);
+        outbox.push(&frame(n, Policy::DropOldest), 0, 10_000);
+    }
+    assert!(outbox.frames.len() < 300, "{}", outbox.frames.len());
+    assert!(outbox.droppable.len() < 300, "{}", outbox.droppable.len());
+    assert!(outbox.keys.len() <= 3);
+    assert!(outbox.cost() <= 10_000);
+}
+
+#[test]
+fn a_half_written_frame_is_left_alone() {
+    let mut outbox = Outbox::new(Instant::now());
+    outbox.push(&frame(1, Policy::Conflate(7)), 3, 1000);
+    assert!(!outbox.push(&frame(2, Policy::Conflate(7)), 0, 1000).conflated);
+    assert!(outbox.push(&frame(3, Policy::Conflate(7)), 0, 1000).conflated);
+    let whole = [&frame(1, Policy::Deliver).socket[3..], &frame(3, Policy::Deliver).socket[..]];
+    let mut slices = Vec::new();
+    outbox.gather(&mut slices);
+    assert_eq!(slices.iter().flat_map(|s| s.to_vec()).collect::<Vec<_>>(), whole.concat());
+}
+
+#[test]
+fn the_oldest_droppable_go_first_and_the_rest_must_fit() {
+    let limit = (frame(1, Policy::Deliver).len() + FRAME_COST) * 3;
+    let mut outbox = Outbox::new(Instant::now());
+    let mut push = |n, policy| {
+        let pushed = outbox.push(&frame(n, policy), 0, limit);
+        (pushed.dropped, pushed.full)
+    };
+    assert_eq!(push(1, Policy::Deliver), (0, false));
+    assert_eq!(push(2, Policy::DropOldest), (0, false));
+    assert_eq!(push(3, Policy::DropOldest), (0, false));
+    assert_eq!(push(4, Policy::DropOldest), (1, false));
+    assert_eq!(push(5, Policy::Deliver), (1, false));
+    assert_eq!(push(6, Policy::Deliver), (1, false));
+    assert_eq!(push(7, Policy::Deliver), (0, true));
+    assert_eq!(payload(outbox), [1, 5, 6, 7]);
+}
+
+proptest! {
+    /// However the socket takes the bytes, must-deliver frames all arrive, whole and in
+    /// order, and the last frame of every key arrives.
+    #[test]
+    fn nothing_that_must_arrive_is_lost(
+        steps in prop::collection::vec((0u64..4, prop::option::of(1usize..60)), 1..100)
+    ) {
+        let mut outbox = Outbox::new(Instant::now());
+        let mut wire = Vec::new();
+        let mut must = Vec::new();
+        let mut last = HashMap::new();
+        let write = |outbox: &mut Outbox, wire: &mut Vec<u8>, bytes: usize| {
+            let mut slices = Vec::new();
+            outbox.gather(&mut slices);
+            let all: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).collect();
+            let some = &all[..bytes.min(all.len())];
+            wire.extend_from_slice(some);
+            outbox.advance(some.len(), Instant::now());
+        };
+        for (n, (key, taken)) in steps.into_iter().enumerate() {
+            let n = n as u32;
+            if key == 0 {
+                must.push(n);
+                outbox.push(&frame(n, Policy::Deliver), 0, usize::MAX);
+            } else {
+                last.insert(key, n);
+                outbox.push(&frame(n, Policy::Conflate(key)), 0, usize::MAX);
+            }
+            if let Some(bytes) = taken {
+                write(&mut outbox, &mut wire, bytes);
+            }
+        }
+        while !outbox.is_empty() {
+            write(&mut outbox, &mut wire, 17);
+        }
+        prop_assert_eq!(outbox.bytes(), 0);
+        let mut got = Vec::new();
+        let mut rest = &wire[..];
+        while let [_, len, after @ ..] = rest {
+            let (text, after) = after.split_at(usize::from(*len));
+            let text = std::str::from_utf8(text).unwrap();
+            got.push(serde_json::from_str::<(String, u32)>(&text[2..]).unwrap().1);
+            rest = after;
+        }
+        prop_assert!(must.iter().all(|n| got.contains(n)));
+        let order: Vec<_> = got.iter().filter(|n| must.contains(n)).copied().collect();
+        prop_assert_eq!(&order, &must);
+        prop_assert!(last.values().all(|n| got.contains(n)));
+        // No number is followed by a smaller one that must arrive.
+        let mut most = 0;
+        for n in got {
+            prop_assert!(!must.contains(&n) || n >= most);
+            most = most.max(n);
+        }
+    }
+}

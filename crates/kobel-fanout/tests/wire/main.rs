@@ -1,0 +1,13 @@
+//! The server on real sockets, by subject.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
+
+mod heartbeat;
+mod hostile;
+mod namespaces;
+mod polling;
+mod rooms;
+mod shutdown;
+mod slow;
+mod support;
+mod upgrade;
+mod websocket;
