@@ -1,0 +1,62 @@
+/** One container as the hub tells it: its state, its newest figures, its charts. */
+import { Columns } from "./charts/columns";
+import type { Feed } from "./charts/feed";
+import { CONTAINER_SERIES, type ContainerSeries } from "./charts/panels";
+import { perFrame } from "./frame";
+import type { LiveClient } from "./live/client";
+import { Emitter } from "./live/emitter";
+import type { Handlers } from "./live/room";
+import type { Container, ContainerData, ErrorBody } from "./live/types";
+
+export class ContainerModel implements Feed<ContainerSeries> {
+  container = $state.raw<Container>();
+  device = $state.raw<ContainerData["device"]>();
+  refusal = $state.raw<ErrorBody>();
+
+  readonly columns = new Columns<ContainerSeries>(CONTAINER_SERIES);
+  readonly changed = new Emitter<void>();
+  /** When its last change came, epoch milliseconds by the local clock. */
+  changedAt: number | undefined;
+
+  #container: Container | undefined;
+  #flush = perFrame(() => this.#show());
+
+  constructor(
+    private readonly live: LiveClient,
+    readonly id: string,
+  ) {}
+
+  watch(): () => void {
+    const handler: Handlers["container"] = {
+      snapshot: (data) => this.#snapshot(data),
+      change: (container) => this.#change(container),
+      refused: (error) => (this.refusal = error),
+    };
+    return this.live.watch({ type: "container", id: this.id }, handler);
+  }
+
+  #snapshot(data: ContainerData): void {
+    this.refusal = undefined;
+    this.device = data.device;
+    this.columns.load(data.recent);
+    this.#container = data.container;
+    this.changedAt = Date.now();
+    this.#show();
+  }
+
+  #change(container: Container): void {
+    const now = Date.now();
+    this.#container = container;
+    this.changedAt = now;
+    if (container.cpu !== undefined || container.memory !== undefined) {
+      // A container's figures carry no time of their own; its chart keeps the hub's clock.
+      this.columns.push(this.live.skew.toHub(now), (name) => container[name]);
+    }
+    this.#flush();
+  }
+
+  #show(): void {
+    this.container = this.#container;
+    this.changed.emit();
+  }
+}

@@ -1,0 +1,125 @@
+/** One device as the hub tells it: what it is, its newest sample, its containers, its charts. */
+import { Columns } from "./charts/columns";
+import type { Feed } from "./charts/feed";
+import { DEVICE_SERIES, type DeviceSeries } from "./charts/panels";
+import { perFrame } from "./frame";
+import type { LiveClient } from "./live/client";
+import { Emitter } from "./live/emitter";
+import { Freshness } from "./live/freshness";
+import type { Handlers } from "./live/room";
+import type { Container, Device, DeviceData, ErrorBody, Sample } from "./live/types";
+import { known } from "./known";
+
+export class ContainerRow {
+  container: Container;
+
+  constructor(container: Container) {
+    this.container = $state.raw(container);
+  }
+}
+
+export class DeviceModel implements Feed<DeviceSeries> {
+  device = $state.raw<Device>();
+  sample = $state.raw<Sample | null>(null);
+  /** Replaced when a container comes or goes; a change of one stays within its row. */
+  containers = $state.raw<ContainerRow[]>([]);
+  refusal = $state.raw<ErrorBody>();
+  /** Figures that this device has ever given; others get no chart. */
+  present = $state.raw<ReadonlySet<DeviceSeries>>(new Set());
+
+  readonly columns = new Columns<DeviceSeries>(DEVICE_SERIES);
+  readonly changed = new Emitter<void>();
+  readonly fresh = new Freshness();
+  /** When a container last changed. */
+  readonly containersFresh = new Freshness();
+
+  #rows = new Map<string, ContainerRow>();
+  #waiting = new Map<string, Container>();
+  #sample: Sample | null = null;
+  #flush = perFrame(() => this.#show());
+
+  constructor(
+    private readonly live: LiveClient,
+    readonly uuid: string,
+  ) {}
+
+  watch(): () => void {
+    const handler: Handlers["device"] = {
+      snapshot: (data) => this.#snapshot(data),
+      stats: (sample) => this.#stats(sample),
+      container: (container) => this.#change(container),
+      device: (device) => (this.device = device),
+      refused: (error) => (this.refusal = error),
+    };
+    return this.live.watch({ type: "device", id: this.uuid }, handler);
+  }
+
+  #snapshot(data: DeviceData): void {
+    this.refusal = undefined;
+    this.device = data.device;
+    this.columns.load(data.recent);
+    this.#sample = data.sample;
+    this.fresh.note(data.sample, data.device.state, Date.now(), this.live.skew);
+    this.containersFresh.at = this.fresh.at;
+    const there = new Set(data.containers.map((container) => container.containerId));
+    for (const id of [...this.#rows.keys()]) {
+      if (!there.has(id)) this.#rows.delete(id);
+    }
+    this.#waiting = new Map(data.containers.map((container) => [container.containerId, container]));
+    known.containers(data.device, data.containers);
+    this.#show();
+  }
+
+  #stats(sample: Sample): void {
+    this.#sample = sample;
+    this.fresh.note(sample, sample.state, Date.now(), this.live.skew);
+    this.columns.push(Date.parse(sample.sampledAt), (name) => figure(sample, name));
+    this.#flush();
+  }
+
+  #change(container: Container): void {
+    this.containersFresh.at = Date.now();
+    this.#waiting.set(container.containerId, container);
+    if (this.device) known.containers(this.device, [container]);
+    this.#flush();
+  }
+
+  #show(): void {
+    this.sample = this.#sample;
+    let listed = false;
+    for (const [id, container] of this.#waiting) {
+      const row = this.#rows.get(id);
+      if (container.state === "removed") listed = this.#rows.delete(id) || listed;
+      else if (row) row.container = container;
+      else {
+        this.#rows.set(id, new ContainerRow(container));
+        listed = true;
+      }
+    }
+    this.#waiting.clear();
+    if (listed || this.containers.length !== this.#rows.size) {
+      this.containers = [...this.#rows.values()];
+    }
+    const present = DEVICE_SERIES.filter((name) => this.columns.has(name));
+    if (present.some((name) => !this.present.has(name))) {
+      this.present = new Set([...this.present, ...present]);
+    }
+    this.changed.emit();
+  }
+}
+
+/** The value of a charted figure in a sample. */
+export function figure(sample: Sample, name: DeviceSeries): number | undefined {
+  switch (name) {
+    case "load1":
+      return sample.load?.[0];
+    case "pressureCpu":
+      return sample.pressure?.cpu;
+    case "pressureMemory":
+      return sample.pressure?.memory;
+    case "pressureIo":
+      return sample.pressure?.io;
+    default:
+      return sample[name];
+  }
+}

@@ -1,0 +1,24 @@
+import { delivers } from "../format/state";
+import { freshAt, type Skew } from "./skew";
+import type { DeviceState, Sample } from "./types";
+
+/** The longest period that a hub samples at, milliseconds. */
+const LONGEST = 60_000;
+
+/** When a device's numbers came and how often they come; plain, for no one re-renders by it. */
+export class Freshness {
+  /** Epoch milliseconds by the local clock; undefined before the first sample. */
+  at: number | undefined;
+  /** Milliseconds between the last two samples, by the host's clock. */
+  period = 1_000;
+  #sampledAt: string | undefined;
+
+  /** Takes note of the newest sample; one that is known already does not make anything younger. */
+  note(sample: Sample | null, state: DeviceState, now: number, skew: Skew): void {
+    if (!sample || sample.sampledAt === this.#sampledAt) return;
+    const between = Date.parse(sample.sampledAt) - Date.parse(this.#sampledAt ?? "");
+    if (between > 0) this.period = Math.min(between, LONGEST);
+    this.#sampledAt = sample.sampledAt;
+    this.at = freshAt(sample.sampledAt, delivers(state), now, skew);
+  }
+}

@@ -1,0 +1,62 @@
+import type { Socket } from "socket.io-client";
+
+/** How often the way to the hub is timed while somebody looks, milliseconds. */
+const EVERY_MS = 10_000;
+/** How long an answer may take. */
+const ANSWER_MS = 5_000;
+/** After so many missing answers the connection counts as dead. */
+const MISSES = 2;
+
+/**
+ * Tells the hub whether the page is visible, and times its answers. The protocol's own heartbeat
+ * needs up to 85 s to notice a dead link; a monitor must know sooner.
+ */
+export class Pulse {
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #visible = true;
+  #misses = 0;
+
+  constructor(
+    private readonly socket: Socket,
+    private readonly measured: (latency: number | undefined) => void,
+  ) {}
+
+  start(): void {
+    this.stop();
+    this.#misses = 0;
+    this.#beat();
+    this.#timer = setInterval(() => {
+      if (this.#visible) this.#beat();
+    }, EVERY_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.measured(undefined);
+  }
+
+  visible(visible: boolean): void {
+    this.#visible = visible;
+    if (this.#timer !== undefined) this.#beat();
+  }
+
+  #beat(): void {
+    const started = performance.now();
+    const running = this.#timer;
+    this.socket
+      .timeout(ANSWER_MS)
+      .emit("activity", { visible: this.#visible }, (missing: Error | null) => {
+        // An answer that belongs to an earlier connection says nothing about this one.
+        if (running !== undefined && running !== this.#timer) return;
+        if (!missing) {
+          this.#misses = 0;
+          this.measured(performance.now() - started);
+        } else if (this.socket.connected) {
+          this.measured(undefined);
+          this.#misses += 1;
+          if (this.#misses >= MISSES) this.socket.io.engine.close();
+        }
+      });
+  }
+}

@@ -1,0 +1,220 @@
+/**
+ * What the hub sends: the shapes of its JSON. Percentages are 0–100, sizes bytes, rates bytes per
+ * second, temperatures °C, instants ISO 8601. What a host cannot give is absent, never 0.
+ */
+
+export type DeviceState =
+  "online" | "slow" | "stale" | "unreachable" | "auth-failed" | "host-key-changed";
+
+export interface Mount {
+  path: string;
+  fs?: string;
+  used: number;
+  total: number;
+}
+
+export interface Interface {
+  name: string;
+  in: number;
+  out: number;
+}
+
+export interface Process {
+  pid: number;
+  name: string;
+  /** Percent of one core. */
+  cpu: number;
+  memory: number;
+}
+
+/** One reading of a device. */
+export interface Sample {
+  deviceUuid: string;
+  id: number;
+  sampledAt: string;
+  state: DeviceState;
+  cpu?: number;
+  cores?: number[];
+  iowait?: number;
+  steal?: number;
+  load?: [number, number, number];
+  memory?: number;
+  memoryUsed?: number;
+  memoryTotal?: number;
+  swap?: number;
+  disk?: number;
+  mounts?: Mount[];
+  diskRead?: number;
+  diskWrite?: number;
+  temperature?: number;
+  networkIn?: number;
+  networkOut?: number;
+  interfaces?: Interface[];
+  /** Share of the last 10 s in which some task waited, percent. */
+  pressure?: { cpu?: number; memory?: number; io?: number };
+  /** Seconds since boot. */
+  uptime?: number;
+  processes?: Process[];
+}
+
+export type EngineState = "unknown" | "connected" | "absent" | "denied" | "error";
+
+export interface Engine {
+  state: EngineState;
+  kind?: "docker" | "podman";
+  version?: string;
+  endpoint?: string;
+  /** What is wrong and what to do, where it cannot be read. */
+  message?: string;
+  since: string;
+}
+
+export interface Device {
+  deviceUuid: string;
+  id: number;
+  name: string;
+  tags: string[];
+  source: string;
+  state: DeviceState;
+  stateReason?: string;
+  stateSince: string;
+  hostname: string;
+  os?: string;
+  kernel?: string;
+  arch?: string;
+  cpuModel?: string;
+  cpuCount?: number;
+  bootedAt?: string;
+  engine: Engine;
+}
+
+export type ContainerState =
+  | "created"
+  | "running"
+  | "paused"
+  | "restarting"
+  | "exited"
+  | "removing"
+  | "dead"
+  | "removed"
+  | "unknown";
+
+export type Health = "starting" | "healthy" | "unhealthy";
+
+export interface Container {
+  deviceUuid: string;
+  containerId: string;
+  name: string;
+  image: string;
+  project?: string;
+  service?: string;
+  state: ContainerState;
+  /** For people, as `docker ps` says it. */
+  status: string;
+  health?: Health;
+  exitCode?: number;
+  createdAt?: string;
+  startedAt?: string;
+  restartCount?: number;
+  /** Percent of one core. */
+  cpu?: number;
+  memory?: number;
+  memoryLimit?: number;
+  networkIn?: number;
+  networkOut?: number;
+  blockRead?: number;
+  blockWrite?: number;
+  pids?: number;
+}
+
+export interface ContainerCounts {
+  running: number;
+  total: number;
+  unhealthy: number;
+}
+
+/** A device in the dashboard's list and in its batches. */
+export interface DeviceEntry {
+  deviceUuid: string;
+  id: number;
+  name: string;
+  tags: string[];
+  state: DeviceState;
+  sample: Sample | null;
+  containers: ContainerCounts;
+}
+
+/** Columns of the last minutes: `t` in epoch milliseconds, absent values null. */
+export type Recent = { t: number[] } & Record<string, (number | null)[]>;
+
+export interface DashboardData {
+  devices: DeviceEntry[];
+}
+
+export interface DeviceData {
+  device: Device;
+  sample: Sample | null;
+  containers: Container[];
+  recent: Recent;
+}
+
+export interface ContainerData {
+  container: Container;
+  device: { deviceUuid: string; name: string };
+  recent: Recent;
+}
+
+export interface InitialData {
+  type: RoomType;
+  id: string;
+  data: unknown;
+  epoch: string;
+  seq: number;
+}
+
+/** Every room event but a batch. */
+export interface Envelope {
+  room: string;
+  event: string;
+  data: unknown;
+  timestamp: string;
+  epoch: string;
+  seq: number;
+}
+
+export interface Batch {
+  room: string;
+  updates: DeviceEntry[];
+  timestamp: number;
+  epoch: string;
+  seq: number;
+}
+
+export type ErrorCode =
+  | "UNAUTHORIZED"
+  | "NOT_FOUND"
+  | "BAD_REQUEST"
+  | "TOO_MANY_SUBSCRIPTIONS"
+  | "RATE_LIMITED"
+  | "UNAVAILABLE";
+
+export interface ErrorBody {
+  code: ErrorCode;
+  message: string;
+}
+
+export interface Ack {
+  ok: boolean;
+  room?: string;
+  epoch?: string;
+  seq?: number;
+  error?: ErrorBody;
+}
+
+export type RoomType = "dashboard" | "device" | "container";
+
+/** What to subscribe to; a dashboard has no id. */
+export interface Target {
+  type: RoomType;
+  id?: string;
+}

@@ -1,0 +1,50 @@
+/** The page's addresses: which path is which view. */
+
+export type Route =
+  | { view: "fleet" }
+  | { view: "device"; uuid: string }
+  | { view: "container"; id: string }
+  | { view: "sign-in" }
+  | { view: "settings" }
+  | { view: "unknown"; path: string };
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const CONTAINER = /^[0-9a-f]{12,64}$/;
+
+export function parsePath(path: string): Route {
+  const [, first, second, ...rest] = path.replace(/\/+$/, "").split("/");
+  if (rest.length === 0) {
+    if (first === undefined) return { view: "fleet" };
+    if (second === undefined && first === "sign-in") return { view: "sign-in" };
+    if (second === undefined && first === "settings") return { view: "settings" };
+    if (first === "device" && second && UUID.test(second)) return { view: "device", uuid: second };
+    if (first === "container" && second && CONTAINER.test(second)) {
+      return { view: "container", id: second };
+    }
+  }
+  return { view: "unknown", path };
+}
+
+export function devicePath(uuid: string): string {
+  return `/device/${uuid}`;
+}
+
+export function containerPath(id: string): string {
+  return `/container/${id}`;
+}
+
+/** A query with some values changed; empty ones are left out, so a plain view has a plain URL. */
+export function patchQuery(search: string, patch: Record<string, string | undefined>): string {
+  const query = new URLSearchParams(search);
+  for (const [key, value] of Object.entries(patch)) {
+    if (value) query.set(key, value);
+    else query.delete(key);
+  }
+  const text = query.toString();
+  return text ? `?${text}` : "";
+}
+
+/** The path to go to after a sign-in: only one of our own, never another site's. */
+export function safeReturn(path: string | null): string {
+  return path && /^\/(?![/\\])/.test(path) && !path.startsWith("/sign-in") ? path : "/";
+}
