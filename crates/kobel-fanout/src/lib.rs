@@ -1,16 +1,16 @@
-//! An Engine.IO v4 and Socket.IO v5 server made for fan-out: one event to very many sockets, at
-//! the cost of little more than the system calls.
+#![doc = include_str!("../README.md")]
 //!
-//! * [`Server::start`] spawns the shards: one single-threaded loop each, with its own connections
-//!   and room tables and no locks on the delivery path.
+//! ## Where to start reading
+//!
+//! * [`Server::start`] spawns the shards.
 //! * [`Server::handle`] answers the HTTP requests under the server's path, from any hyper or axum
 //!   service; [`serve`] is a ready accept loop with limits.
 //! * [`Handler`] is what the application does with connects and events; it runs on the shards.
-//! * [`Frame`] is a message that is encoded once for all of its recipients; [`Server::publish`]
-//!   sends it to a [`Room`].
-//!
-//! Start reading at [`Handler`] and [`Frame`]; then `shard` for how delivery works. The protocols
-//! themselves are without I/O: [`engineio`], [`socketio`], [`websocket`].
+//! * [`Frame`] is a message that is encoded once; [`Server::publish`] sends it to a [`Room`].
+//! * `shard` is how delivery works. The protocols themselves are without I/O: [`engineio`],
+//!   [`socketio`], [`websocket`].
+
+#![forbid(unsafe_code)]
 
 mod config;
 mod frame;

@@ -88,8 +88,8 @@ async fn a_namespace_that_is_joined_twice_or_has_an_endless_name_closes() {
 
 #[tokio::test]
 async fn more_namespaces_than_allowed_are_refused() {
-    // More than a byte counts must not wrap around.
-    for limit in [2, 1000] {
+    // Places are counted by a byte, which must not wrap around.
+    for (limit, most) in [(2, 2), (1000, 255)] {
         let fixture = Fixture::config(|c| {
             c.limits.namespaces = limit;
             c.limits.events_per_second = 10_000;
@@ -98,10 +98,17 @@ async fn more_namespaces_than_allowed_are_refused() {
         let mut ws = fixture.ws().await;
         let mut refused = 0;
         for n in 1..300 {
-            ws.send(&format!("40/n{n},")).await;
-            refused += u32::from(ws.text().await.starts_with("44/n"));
+            ws.send(&format!("40/n/{n},")).await;
+            refused += usize::from(ws.text().await.starts_with("44/n/"));
         }
-        assert_eq!(refused, 299);
+        assert_eq!(refused, 300 - most);
+        let sockets = fixture.app.connected();
+        assert_eq!(sockets.len(), most);
+        for (n, socket) in sockets.into_iter().enumerate().skip(1) {
+            let frame = Frame::event(&format!("/n/{n}"), "x", &n, Policy::Deliver).unwrap();
+            fixture.server.emit(socket, frame).await;
+            assert_eq!(ws.text().await, format!(r#"42/n/{n},["x",{n}]"#));
+        }
         ws.round_trip().await;
         fixture.stop().await;
     }

@@ -72,6 +72,17 @@ async fn fragments_with_a_ping_between_them_are_one_message() {
 }
 
 #[tokio::test]
+async fn frames_in_one_segment_with_the_handshake_are_heard() {
+    let fixture = Fixture::new().await;
+    let early = [frame(0x81, b"40"), frame(0x81, b"40/admin,")].concat();
+    let mut ws = RawWs::eager(fixture.addr, &early).await;
+    assert!(ws.expect().await.starts_with('0'));
+    assert!(ws.expect().await.starts_with("40{"));
+    assert!(ws.expect().await.starts_with("40/admin,{"));
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn bytes_one_at_a_time_are_a_message_too() {
     let fixture = Fixture::new().await;
     let mut ws = RawWs::open(fixture.addr, None).await;

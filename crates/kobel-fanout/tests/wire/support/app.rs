@@ -8,7 +8,7 @@ use kobel_fanout::{
 };
 use serde_json::json;
 
-/// Lets clients into `/` and `/admin`, refuses `/deny` with data, decides about `/later` when the
+/// Lets clients into `/`, `/admin` and `/n/…`, refuses `/deny` with data, decides about `/later` when the
 /// test does, and knows the events `echo`, `join`, `leave`, `bye`.
 #[derive(Default)]
 pub(crate) struct App {
@@ -35,7 +35,7 @@ impl App {
 impl Handler for App {
     fn connect(&self, request: ConnectRequest) {
         match request.namespace() {
-            "/" | "/admin" => {
+            name if matches!(name, "/" | "/admin") || name.starts_with("/n/") => {
                 lock(&self.connected).push(request.socket());
                 request.accept();
             }

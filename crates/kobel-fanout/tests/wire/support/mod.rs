@@ -100,7 +100,5 @@ impl Fixture {
 
 /// One shard, and no timer that a test does not ask for.
 pub(crate) fn config() -> Config {
-    let mut config = Config::default();
-    config.shards = 1;
-    config
+    Config { shards: 1, ..Config::default() }
 }

@@ -21,15 +21,20 @@ pub(crate) type Incoming = (u8, Vec<u8>);
 impl RawWs {
     /// Opens a session, or upgrades `sid`.
     pub(crate) async fn open(addr: SocketAddr, sid: Option<&str>) -> Self {
-        Self::with(addr, sid, None).await
+        Self::with(addr, sid, None, b"").await
     }
 
     /// With a small receive buffer, so that the server's socket is soon full.
     pub(crate) async fn narrow(addr: SocketAddr) -> Self {
-        Self::with(addr, None, Some(4096)).await
+        Self::with(addr, None, Some(4096), b"").await
     }
 
-    async fn with(addr: SocketAddr, sid: Option<&str>, buffer: Option<u32>) -> Self {
+    /// With bytes in the same segment as the handshake.
+    pub(crate) async fn eager(addr: SocketAddr, early: &[u8]) -> Self {
+        Self::with(addr, None, None, early).await
+    }
+
+    async fn with(addr: SocketAddr, sid: Option<&str>, buffer: Option<u32>, early: &[u8]) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(buffer) = buffer {
             socket.set_recv_buffer_size(buffer).unwrap();
@@ -43,7 +48,7 @@ impl RawWs {
              sec-websocket-extensions: permessage-deflate\r\n\
              sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&[head.as_bytes(), early].concat()).await.unwrap();
         let mut ws = Self { stream, read: Vec::new() };
         let end = loop {
             if let Some(at) = ws.read.windows(4).position(|w| w == b"\r\n\r\n") {
