@@ -20,15 +20,16 @@ export interface Column {
   key: ContainerSort;
   label: string;
   title: string;
+  /** Whether it is a figure: the greatest first, and set to the right. */
   number: boolean;
 }
 
 export const COLUMNS: Column[] = [
-  { key: "state", label: "State", title: "state, worst first", number: true },
+  { key: "state", label: "State", title: "state", number: true },
   { key: "name", label: "Name", title: "project and name", number: false },
-  { key: "health", label: "Health", title: "health", number: false },
   { key: "cpu", label: "CPU", title: "CPU, of one core", number: true },
   { key: "memory", label: "Memory", title: "memory", number: true },
+  { key: "health", label: "Health", title: "health", number: false },
   { key: "networkIn", label: "Net in", title: "network in", number: true },
   { key: "networkOut", label: "Net out", title: "network out", number: true },
   { key: "blockRead", label: "Read", title: "blocks read", number: true },

@@ -11,7 +11,8 @@ import { top } from "./scale";
 
 /** Room for the values of the y axis, so that the axes of all charts stand in one line. */
 const AXIS_WIDTH = 62;
-const TIME_HEIGHT = 24;
+/** Room for the time below a chart. */
+export const TIME_HEIGHT = 24;
 
 export interface PlotOptions {
   panel: Panel;
@@ -28,8 +29,6 @@ export interface PlotOptions {
 }
 
 const STROKES = ["--series-1", "--series-2", "--series-3"];
-/** Lines differ by their dash too, not by colour alone. */
-const DASHES = [undefined, [5, 2], [2, 2]];
 
 export class Plot {
   #u: uPlot;
@@ -79,7 +78,7 @@ export class Plot {
       width,
       height: this.#height,
       ms: 1,
-      padding: [6, 8, time ? 0 : 4, 0],
+      padding: [8, 8, time ? 0 : 4, 0],
       legend: { show: false },
       scales: {
         x: { time: true, auto: false, range: () => [this.#window.from, this.#window.to] },
@@ -106,18 +105,15 @@ export class Plot {
       ],
       series: [
         {},
-        ...panel.series.map((series, i): uPlot.Series => {
-          const dash = DASHES[i];
-          return {
-            label: series.label,
-            stroke: () => token(STROKES[i] ?? "--fg-3"),
-            width: 1.25,
-            spanGaps: false,
-            points: { show: false },
-            ...(dash ? { dash } : {}),
-            ...(i === 0 ? { fill: () => token("--series-fill") } : {}),
-          };
-        }),
+        ...panel.series.map((series, i): uPlot.Series => ({
+          label: series.label,
+          stroke: () => token(STROKES[i] ?? "--fg-3"),
+          width: 1.25,
+          spanGaps: false,
+          points: { show: false },
+          // The first is told from the others by its area too, not by colour alone.
+          ...(i === 0 ? { fill: () => token("--series-fill") } : {}),
+        })),
       ],
       cursor: {
         y: false,

@@ -9,7 +9,7 @@ const DAY = 24 * HOUR;
 export function age(ms: number): string {
   const span = Math.max(0, ms);
   if (span < 9_950) return `${(span / SECOND).toFixed(1)} s`;
-  if (span < MINUTE) return `${Math.floor(span / SECOND)} s`;
+  if (span < MINUTE) return `${Math.max(10, Math.floor(span / SECOND))} s`;
   if (span < HOUR) return `${Math.floor(span / MINUTE)} min`;
   if (span < 2 * DAY) return `${Math.floor(span / HOUR)} h`;
   return `${Math.floor(span / DAY)} d`;

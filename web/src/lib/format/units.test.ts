@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { bytes, celsius, grouped, load, percent, plural, rate, text } from "./units";
+
+describe("numbers for people", () => {
+  test.each([
+    [0, "0.0 %"],
+    [9.94, "9.9 %"],
+    [9.96, "10 %"],
+    [99.6, "100 %"],
+    [null, "–"],
+    [undefined, "–"],
+    [NaN, "–"],
+  ])("percent of %s", (value, said) => expect(text(percent(value))).toBe(said));
+
+  test.each([
+    [0, "0 B"],
+    [999, "999 B"],
+    [1000, "0.98 KiB"],
+    [1024 ** 2, "1.00 MiB"],
+    [999.6 * 1024 ** 2, "0.98 GiB"],
+    [12.345 * 1024 ** 3, "12.3 GiB"],
+    [16 * 1024 ** 3, "16.0 GiB"],
+    [2 ** 63, "8.00 EiB"],
+  ])("%s bytes", (value, said) => expect(text(bytes(value))).toBe(said));
+
+  test.each([
+    [0, "0 B/s"],
+    [999.4, "999 B/s"],
+    [999.6, "1.00 kB/s"],
+    [9_996, "10.0 kB/s"],
+    [99_960, "100 kB/s"],
+    [1.5e9, "1.50 GB/s"],
+  ])("%s bytes a second", (value, said) => expect(text(rate(value))).toBe(said));
+
+  test("a size never has more than three digits", () => {
+    for (let value = 1; value < 1e15; value *= 1.07) {
+      for (const { value: said } of [bytes(value), rate(value)]) {
+        expect(said.replace(/\D/g, "").length).toBeLessThanOrEqual(3);
+      }
+    }
+  });
+
+  test("others", () => {
+    expect(text(celsius(71.6))).toBe("72 °C");
+    expect(text(load(0.5))).toBe("0.50");
+    expect(text(load(123.4))).toBe("123");
+    expect(grouped(1903)).toBe("1,903");
+    expect(plural(1, "device")).toBe("1 device");
+    expect(plural(0, "device")).toBe("0 devices");
+  });
+});

@@ -1,0 +1,186 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { LiveClient, type Status } from "./client";
+import type { Handlers } from "./room";
+import type { Ack } from "./types";
+
+/** Stands for the Socket.IO socket: says what was sent, and plays the hub. */
+class FakeSocket {
+  connected = false;
+  active = true;
+  sent: { event: string; payload: unknown; ack: (answer: unknown) => void }[] = [];
+  io = { engine: { close: vi.fn() } };
+  #on = new Map<string, ((...args: unknown[]) => void)[]>();
+
+  on(event: string, listener: (...args: unknown[]) => void): this {
+    this.#on.set(event, [...(this.#on.get(event) ?? []), listener]);
+    return this;
+  }
+
+  emit(event: string, payload: unknown, ack: (answer: unknown) => void): this {
+    this.sent.push({ event, payload, ack });
+    return this;
+  }
+
+  timeout(): this {
+    return this;
+  }
+
+  connect = vi.fn(() => this);
+
+  disconnect = vi.fn(() => {
+    if (this.connected) this.hub("disconnect", "io client disconnect");
+    return this;
+  });
+
+  /** The hub, or the network, does this. */
+  hub(event: string, ...args: unknown[]): void {
+    if (event === "connect") this.connected = true;
+    if (event === "disconnect") this.connected = false;
+    for (const listener of this.#on.get(event) ?? []) listener(...args);
+  }
+
+  count(event: string): number {
+    return this.sent.filter((sent) => sent.event === event).length;
+  }
+}
+
+let socket: FakeSocket;
+vi.mock("socket.io-client", () => ({ io: () => socket }));
+
+const revoked = vi.fn();
+let client: LiveClient;
+let statuses: Status[];
+
+function dashboard(): Handlers["dashboard"] {
+  return { snapshot: vi.fn(), batch: vi.fn(), refused: vi.fn() };
+}
+
+const initial = (seq: number) => ({
+  type: "dashboard",
+  id: "main",
+  data: { devices: [] },
+  epoch: "e",
+  seq,
+});
+
+const batch = (seq: number) => ({
+  room: "dashboard:main",
+  updates: [],
+  count: 0,
+  timestamp: Date.now(),
+  epoch: "e",
+  seq,
+});
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  socket = new FakeSocket();
+  revoked.mockReset();
+  client = new LiveClient(revoked);
+  statuses = [];
+  client.status.on((status) => statuses.push(status));
+  client.connect();
+});
+
+afterEach(() => vi.useRealTimers());
+
+test("subscribes on every connect, and unsubscribes when nobody watches", () => {
+  const stop = client.watch({ type: "dashboard" }, dashboard());
+  expect(socket.count("subscribe")).toBe(0);
+  socket.hub("connect");
+  expect(socket.count("subscribe")).toBe(1);
+  socket.hub("disconnect", "transport close");
+  socket.hub("connect");
+  expect(socket.count("subscribe")).toBe(2);
+  stop();
+  expect(socket.count("unsubscribe")).toBe(1);
+  expect(statuses.map(({ phase }) => phase)).toEqual([
+    "connecting",
+    "live",
+    "reconnecting",
+    "live",
+  ]);
+});
+
+test("events go to the room's watchers once; a gap is made good, at most every five seconds", () => {
+  const handler = dashboard();
+  client.watch({ type: "dashboard" }, handler);
+  socket.hub("connect");
+  socket.hub("batchUpdate", batch(3));
+  expect(handler.batch).not.toHaveBeenCalled();
+  socket.hub("initialData", initial(3));
+  socket.hub("batchUpdate", batch(3));
+  expect(handler.batch).not.toHaveBeenCalled();
+  socket.hub("batchUpdate", batch(4));
+  expect(handler.batch).toHaveBeenCalledTimes(1);
+  socket.hub("batchUpdate", batch(7));
+  socket.hub("batchUpdate", batch(9));
+  expect(handler.batch).toHaveBeenCalledTimes(3);
+  expect(socket.count("subscribe")).toBe(1);
+  vi.advanceTimersByTime(5_000);
+  expect(socket.count("subscribe")).toBe(2);
+  vi.advanceTimersByTime(60_000);
+  expect(socket.count("subscribe")).toBe(2);
+});
+
+test("a refusal is told and asked again later; a wrong request is not", () => {
+  const handler = dashboard();
+  client.watch({ type: "dashboard" }, handler);
+  socket.hub("connect");
+  const answer = (ack: Ack) => socket.sent.findLast(({ event }) => event === "subscribe")?.ack(ack);
+  answer({ ok: false, error: { code: "NOT_FOUND", message: "no such device" } });
+  expect(handler.refused).toHaveBeenCalledWith({ code: "NOT_FOUND", message: "no such device" });
+  vi.advanceTimersByTime(5_000);
+  expect(socket.count("subscribe")).toBe(2);
+  answer({ ok: false, error: { code: "BAD_REQUEST", message: "id: not a UUID" } });
+  vi.advanceTimersByTime(60_000);
+  expect(socket.count("subscribe")).toBe(2);
+});
+
+test("comes back when a restarting hub said so, not before", () => {
+  socket.hub("connect");
+  socket.connect.mockClear();
+  socket.hub("serverShutdown", { message: "Server is restarting", reconnectDelay: 7_000 });
+  expect(statuses.at(-1)?.phase).toBe("restarting");
+  expect(socket.connected).toBe(false);
+  vi.advanceTimersByTime(6_999);
+  expect(socket.connect).not.toHaveBeenCalled();
+  vi.advanceTimersByTime(1);
+  expect(socket.connect).toHaveBeenCalledTimes(1);
+  expect(revoked).not.toHaveBeenCalled();
+});
+
+test("asks about the session when the hub ends the connection or refuses it", () => {
+  socket.hub("connect");
+  socket.hub("disconnect", "io server disconnect");
+  expect(revoked).toHaveBeenCalledTimes(1);
+  socket.active = false;
+  socket.hub("connect_error", Object.assign(new Error("no"), { data: { code: "UNAUTHORIZED" } }));
+  expect(revoked).toHaveBeenCalledTimes(2);
+  expect(statuses.at(-1)?.phase).toBe("refused");
+});
+
+test("a link that answers nothing any more is given up", () => {
+  socket.hub("connect");
+  const unanswered = () => {
+    for (const { event, ack } of socket.sent.splice(0)) {
+      if (event === "activity") ack(new Error("operation has timed out"));
+    }
+  };
+  unanswered();
+  expect(socket.io.engine.close).not.toHaveBeenCalled();
+  vi.advanceTimersByTime(10_000);
+  unanswered();
+  expect(socket.io.engine.close).toHaveBeenCalledTimes(1);
+});
+
+test("a hidden page asks nothing", () => {
+  socket.hub("connect");
+  client.visible(false);
+  expect(socket.sent.at(-1)?.payload).toEqual({ visible: false });
+  const before = socket.count("activity");
+  vi.advanceTimersByTime(60_000);
+  expect(socket.count("activity")).toBe(before);
+  client.visible(true);
+  expect(socket.sent.at(-1)?.payload).toEqual({ visible: true });
+});
