@@ -90,6 +90,7 @@ describe("filter", () => {
     ["-", true],
     ["refused", true],
     ["auth", true],
+    ["unreachable", true],
     ["unhealthy", false],
     ["webprod", false],
   ])("%o", (filter, found) => expect(matches(web, filter)).toBe(found));

@@ -45,18 +45,18 @@ export function trouble(entry: DeviceEntry): number {
 }
 
 export function matches(entry: DeviceEntry, filter: string): boolean {
-  const text = [entry.name, ...entry.tags, entry.state, deviceLook(entry.state).label]
-    .join("\n")
-    .toLowerCase();
-  const extra = entry.containers.unhealthy > 0 ? "\nunhealthy" : "";
+  const { label, weight } = deviceLook(entry.state);
+  const said = [entry.name, ...entry.tags, entry.state, label];
+  // The summary's words find what it counts.
+  if (weight >= deviceLook("unreachable").weight) said.push("unreachable");
+  if (entry.containers.unhealthy > 0) said.push("unhealthy");
+  const text = said.join("\n").toLowerCase();
   return filter
     .toLowerCase()
     .split(/\s+/)
     .every((word) => {
       if (word === "" || word === "-") return true;
-      return word.startsWith("-")
-        ? !(text + extra).includes(word.slice(1))
-        : (text + extra).includes(word);
+      return word.startsWith("-") ? !text.includes(word.slice(1)) : text.includes(word);
     });
 }
 
