@@ -20,6 +20,12 @@ pub struct Config {
     /// The most bytes of a message, of a polling body and of all attachments of a packet, inbound.
     /// Default: 1,000,000.
     pub max_payload: usize,
+    /// Published messages of at least so many bytes are deflated for clients that take
+    /// permessage-deflate (RFC 7692), where that makes them smaller. `None`: it is not negotiated.
+    /// Default: 1,024.
+    pub deflate_from: Option<usize>,
+    /// Whether frames of a room wait for each other, to go out in one system call.
+    pub gathering: Gathering,
     /// Who may call from another origin.
     pub cors: Cors,
     /// What one client and all of them may take.
@@ -39,11 +45,25 @@ impl Default for Config {
             upgrade_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(45),
             max_payload: 1_000_000,
+            deflate_from: Some(1_024),
+            gathering: Gathering::default(),
             cors: Cors::default(),
             limits: Limits::default(),
             known_events: Vec::new(),
         }
     }
+}
+
+/// Whether frames of a room wait for each other, for at most 20 ms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gathering {
+    /// When a shard would otherwise spend half of its time or more on sending.
+    #[default]
+    Adaptive,
+    /// Always: the most deliveries a second, each up to 20 ms late.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// Who may call by polling from another origin (the Fetch standard, "CORS protocol"). Listed

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     engineio::SEPARATOR,
     socketio::{self, Kind},
-    websocket::{Opcode, header},
+    websocket::{self, Opcode, header},
 };
 
 /// What may happen to a frame that a slow client has not yet taken.
@@ -42,6 +42,8 @@ pub struct Frame {
     text: Bytes,
     attachments: Vec<Bytes>,
     polling: OnceLock<Bytes>,
+    /// The same as `socket` with the packet deflated; `None` inside where that is not worth it.
+    deflated: OnceLock<Option<Bytes>>,
     pub(crate) policy: Policy,
     /// Made by the server itself: its conflation key is none of the application's.
     own: bool,
@@ -136,6 +138,7 @@ impl Frame {
             socket,
             attachments,
             polling: OnceLock::new(),
+            deflated: OnceLock::new(),
             policy: Policy::Deliver,
             own: false,
             namespace: Arc::default(),
@@ -182,9 +185,35 @@ impl Frame {
         std::str::from_utf8(&self.text).unwrap_or_default().get(self.data..).unwrap_or_default()
     }
 
-    /// Bytes on a WebSocket, headers included.
+    /// Bytes on a WebSocket, headers included, not deflated.
     pub fn len(&self) -> usize {
         self.socket.len()
+    }
+
+    /// Deflates the packet, if it has at least `least` bytes and gets smaller. To be called before
+    /// the frame is given to a shard, which must not be held up by it.
+    pub(crate) fn deflate(&self, least: usize) {
+        self.deflated.get_or_init(|| {
+            let packet = (self.text.len() >= least).then(|| websocket::deflate(&self.text))??;
+            let mut plain_header = Vec::with_capacity(10);
+            header(&mut plain_header, Opcode::Text, self.text.len());
+            let attachments = &self.socket[plain_header.len() + self.text.len()..];
+            let mut socket = Vec::with_capacity(packet.len() + attachments.len() + 10);
+            websocket::deflated_header(&mut socket, Opcode::Text, packet.len());
+            socket.extend_from_slice(&packet);
+            socket.extend_from_slice(attachments);
+            Some(socket.into())
+        });
+    }
+
+    /// The bytes for a WebSocket, by whether deflate was negotiated there. Once asked for, they
+    /// never change: a socket may have taken half of them.
+    pub(crate) fn wire(&self, deflate: bool) -> &Bytes {
+        if deflate {
+            self.deflated.get_or_init(|| None).as_ref().unwrap_or(&self.socket)
+        } else {
+            &self.socket
+        }
     }
 
     /// Whether there is nothing in it.

@@ -25,7 +25,7 @@ pub mod engineio;
 pub mod socketio;
 pub mod websocket;
 
-pub use config::{Config, Cors, Limits};
+pub use config::{Config, Cors, Gathering, Limits};
 pub use frame::{Frame, FrameError, Policy};
 pub use handler::{
     Answer, ConnectError, ConnectRequest, DisconnectReason, EngineHandler, Event, Handler,

@@ -41,7 +41,9 @@ pub enum AskError {
 }
 
 /// A running server. Cloned freely. Commands given by one task reach a socket in the order in
-/// which they were given.
+/// which they were given, but for frames of two rooms while these are
+/// [gathered](crate::Gathering): order then holds in each room, and between a room and what is sent
+/// to the socket itself.
 #[derive(Clone)]
 pub struct Server(Arc<Inner>);
 
@@ -51,6 +53,8 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     next: AtomicUsize,
     sessions: Arc<AtomicUsize>,
+    /// Connections that take deflated messages.
+    deflating: Arc<AtomicUsize>,
     /// Upgrades under way; each ends with its request, or with `closing`.
     upgrades: TaskTracker,
     /// Set when the server shuts down: no sessions are opened any more.
@@ -77,14 +81,16 @@ impl Server {
     fn with(config: Config, application: &Application) -> io::Result<Self> {
         let config = Arc::new(config);
         let (mut shards, mut threads) = (Vec::new(), Vec::new());
+        let deflating = Arc::<AtomicUsize>::default();
         for number in 0..config.shards.clamp(1, 250) {
             let (tx, rx) = mpsc::channel(WAITING_COMMANDS);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let (config, application) = (Arc::clone(&config), application.clone());
+            let deflating = Arc::clone(&deflating);
             let verdicts = tx.downgrade();
             let thread = std::thread::Builder::new().name(format!("shard-{number}"));
             threads.push(thread.spawn(move || {
-                runtime.block_on(shard::run(number, config, application, rx, verdicts));
+                runtime.block_on(shard::run(number, config, application, rx, verdicts, deflating));
             })?);
             shards.push(tx);
         }
@@ -94,6 +100,7 @@ impl Server {
             threads: Mutex::new(threads),
             next: AtomicUsize::new(0),
             sessions: Arc::default(),
+            deflating,
             upgrades: TaskTracker::new(),
             closing: CancellationToken::new(),
         })))
@@ -104,8 +111,14 @@ impl Server {
         &self.0.config
     }
 
-    /// Sends a frame to every member of a room in the frame's namespace.
+    /// Sends a frame to every member of a room in the frame's namespace. It is deflated here, once,
+    /// if anybody takes it so and it is worth it.
     pub async fn publish(&self, room: &Room, frame: Arc<Frame>) {
+        if let Some(least) = self.0.config.deflate_from
+            && self.0.deflating.load(Ordering::Relaxed) > 0
+        {
+            frame.deflate(least);
+        }
         for number in 0..self.0.shards.len() {
             let (room, frame) = (room.clone(), Arc::clone(&frame));
             self.send(number, Command::Publish { room, frame }).await;

@@ -185,6 +185,8 @@ impl Server {
             }
             _ => return reply(BAD_REQUEST),
         };
+        let deflate = self.config().deflate_from.and_then(|_| websocket::negotiate(&head.headers));
+        let deflates = deflate.is_some();
         let (shard, target) = match asked.sid {
             None if self.closing().is_cancelled() => return reply(Reply::Closing),
             None => {
@@ -217,8 +219,12 @@ impl Server {
                 // Where the client broke off it may try again.
                 let Ok((handed, early)) = upgraded.map(take) else { return };
                 let command = match target {
-                    Target::New(opening) => Command::OpenWebSocket { opening, handed, early },
-                    Target::Session(sid, turn) => Command::Upgrade { sid, turn, handed, early },
+                    Target::New(opening) => {
+                        Command::OpenWebSocket { opening, handed, deflate: deflates, early }
+                    }
+                    Target::Session(sid, turn) => {
+                        Command::Upgrade { sid, turn, handed, deflate: deflates, early }
+                    }
                     Target::Nothing => return,
                 };
                 server.send(shard, command).await;
@@ -229,6 +235,9 @@ impl Server {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        if let Some(deflate) = deflate {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, deflate);
+        }
         answer
     }
 

@@ -66,6 +66,7 @@ pub(crate) enum Command {
     OpenWebSocket {
         opening: Opening,
         handed: Handed,
+        deflate: bool,
         early: Bytes,
     },
     Poll {
@@ -95,6 +96,7 @@ pub(crate) enum Command {
         sid: Box<str>,
         turn: Turn,
         handed: Handed,
+        deflate: bool,
         early: Bytes,
     },
     Snapshot {
@@ -176,13 +178,13 @@ pub(crate) fn handle(this: &Rc<RefCell<Shard>>, command: Command) {
         Command::BeginPost { sid, reply } => {
             let _ = reply.send(shard.begin_post(&sid));
         }
-        Command::OpenWebSocket { opening, handed, early } => {
+        Command::OpenWebSocket { opening, handed, deflate, early } => {
             drop(shard);
-            reading::open(this, opening, handed, early);
+            reading::open(this, opening, handed, deflate, early);
         }
-        Command::Upgrade { sid, turn, handed, early } => {
+        Command::Upgrade { sid, turn, handed, deflate, early } => {
             drop(shard);
-            polling::probe(this, sid, turn, handed, early);
+            polling::probe(this, sid, turn, (handed, deflate), early);
         }
         Command::Snapshot { reply } => {
             let _ = reply.send(shard.metrics.clone());

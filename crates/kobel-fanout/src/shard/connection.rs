@@ -34,6 +34,16 @@ pub(crate) struct Connection {
     pub(crate) place: crate::server::Reserved,
 }
 
+impl Connection {
+    /// Whether its WebSocket takes deflated messages.
+    pub(crate) fn deflates(&self) -> bool {
+        match &self.transport {
+            Transport::WebSocket { decoder, .. } => decoder.deflates(),
+            Transport::Polling(_) => false,
+        }
+    }
+}
+
 pub(crate) enum Transport {
     Polling(Box<Polling>),
     WebSocket { io: Io, decoder: websocket::Decoder },

@@ -18,20 +18,25 @@ impl Shard {
         let Some(number) = self.rooms.find(&frame.namespace, room) else {
             return;
         };
+        let members = self.rooms.members(number).len();
+        self.metrics.sent(&frame.namespace, &frame.event, frame.len(), members as u64);
+        let begun = Instant::now();
+        self.pace.asked(members, begun);
+        if self.pace.gathers() || self.rooms.gathers(number) {
+            return self.gather(number, frame, begun);
+        }
         // By position, last first: a member that is closed meanwhile is replaced by the last one,
         // which has had its frame.
-        let mut place = self.rooms.members(number).len();
-        let mut sent = 0;
+        let mut place = members;
         while place > 0 {
             place -= 1;
-            let Some(&(slot, _)) = self.rooms.members(number).get(place) else {
+            let Some(member) = self.rooms.members(number).get(place).copied() else {
                 continue;
             };
-            let generation = self.slots[slot as usize].generation;
-            self.push((slot, generation), frame);
-            sent += 1;
+            let generation = self.slots[member.slot as usize].generation;
+            self.push((member.slot, generation), frame);
         }
-        self.metrics.sent(&frame.namespace, &frame.event, frame.len(), sent);
+        self.pace.took(members, begun.elapsed());
     }
 
     /// Sends a frame to one socket.
@@ -44,6 +49,7 @@ impl Shard {
             .and_then(|c| c.sockets.get(usize::from(place))?.as_ref())
             .is_some_and(|s| s.connected && *s.namespace == *frame.namespace);
         if connected {
+            self.catch_up(key);
             self.push(key, frame);
             self.metrics.sent(&frame.namespace, &frame.event, frame.len(), 1);
         }
@@ -51,15 +57,15 @@ impl Shard {
 
     /// Sends a frame by the connection's transport: at once where it takes it, else it waits.
     pub(super) fn push(&mut self, key: Key, frame: &Arc<Frame>) {
-        let limit = self.config.limits.backlog;
         let Some(connection) = self.connection(key) else {
             return;
         };
         let mut written = 0;
         match (&mut connection.transport, &connection.outbox) {
-            (Transport::WebSocket { io, .. }, None) => {
-                match io.write(None, &[IoSlice::new(&frame.socket)]) {
-                    Ok(all) if all == frame.len() => return,
+            (Transport::WebSocket { io, decoder }, None) => {
+                let bytes = frame.wire(decoder.deflates());
+                match io.write(None, &[IoSlice::new(bytes)]) {
+                    Ok(all) if all == bytes.len() => return,
                     Ok(part) => written = part,
                     Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
                     Err(_) => return self.close(key, DisconnectReason::Transport),
@@ -77,8 +83,18 @@ impl Shard {
                 }
             }
         }
+        self.keep(key, frame, written);
+    }
+
+    /// Lets a frame, of which `written` bytes are out, wait until the client takes more.
+    pub(super) fn keep(&mut self, key: Key, frame: &Arc<Frame>, written: usize) {
+        let limit = self.config.limits.backlog;
+        let Some(connection) = self.connection(key) else {
+            return;
+        };
         let now = Instant::now();
-        let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(now)));
+        let deflate = connection.deflates();
+        let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(deflate, now)));
         let before = outbox.bytes();
         let pushed = outbox.push(frame, written, limit);
         let after = outbox.bytes();

@@ -11,6 +11,7 @@ mod connection;
 mod context;
 mod delivery;
 mod drain;
+mod gathering;
 mod io;
 mod namespaces;
 mod outbox;
@@ -25,14 +26,17 @@ use std::{
     cell::RefCell,
     collections::{HashMap, HashSet},
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use tokio::{
     sync::mpsc,
     task::LocalSet,
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 
 pub(crate) use command::{Command, Opening, Verdict};
@@ -50,6 +54,7 @@ use crate::{
 use websocket::Error as Breach;
 
 use connection::{Allowance, Beat, Connection, Heartbeat, Transport};
+use gathering::Pace;
 use rooms::Rooms;
 use wheel::Wheel;
 
@@ -94,6 +99,13 @@ pub(crate) struct Shard {
     wheel: Wheel,
     /// Connections with something waiting.
     backlogged: HashSet<Key>,
+    /// Rooms that have gathered frames.
+    gathering: Vec<u32>,
+    /// When they are sent at the latest.
+    gather_until: Option<Instant>,
+    pace: Pace,
+    /// Connections of the whole server that take deflated messages.
+    deflating: Arc<AtomicUsize>,
     metrics: Snapshot,
     serial: u64,
     started: Instant,
@@ -110,8 +122,10 @@ pub(crate) async fn run(
     application: Application,
     mut commands: mpsc::Receiver<Command>,
     verdicts: mpsc::WeakSender<Command>,
+    deflating: Arc<AtomicUsize>,
 ) {
     let span = config.ping_interval.min(config.ping_timeout);
+    let pace = Pace::new(config.gathering, Instant::now());
     let shard = Rc::new(RefCell::new(Shard {
         number,
         config,
@@ -124,6 +138,10 @@ pub(crate) async fn run(
         rooms: Rooms::default(),
         wheel: Wheel::new(span),
         backlogged: HashSet::new(),
+        gathering: Vec::new(),
+        gather_until: None,
+        pace,
+        deflating,
         metrics: Snapshot::default(),
         serial: 0,
         started: Instant::now(),
@@ -140,6 +158,7 @@ pub(crate) async fn run(
             turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut batch = Vec::with_capacity(COMMANDS_AT_ONCE);
             loop {
+                let gather_until = shard.borrow().gather_until;
                 tokio::select! {
                     count = commands.recv_many(&mut batch, COMMANDS_AT_ONCE) => {
                         if count == 0 {
@@ -147,9 +166,12 @@ pub(crate) async fn run(
                         }
                     }
                     _ = turn.tick() => shard.borrow_mut().turn(),
+                    () = sleep_until(gather_until.unwrap_or_else(Instant::now)),
+                        if gather_until.is_some() => shard.borrow_mut().send_all_gathered(),
                 }
                 for command in batch.drain(..) {
                     if let Command::Shutdown { grace, farewell, done } = command {
+                        shard.borrow_mut().send_all_gathered();
                         drain::drain(&shard, &mut commands, grace, &*farewell).await;
                         // Nobody waits where the server was dropped meanwhile.
                         let _ = done.send(());
@@ -202,7 +224,10 @@ impl Shard {
         });
         let slot = &mut self.slots[number as usize];
         let key = (number, slot.generation);
-        if websocket {
+        if let Transport::WebSocket { decoder, .. } = &transport {
+            if decoder.deflates() {
+                self.deflating.fetch_add(1, Ordering::Relaxed);
+            }
             self.metrics.websocket += 1;
         } else {
             self.metrics.polling += 1;
@@ -286,8 +311,11 @@ impl Shard {
                     let _ = waiting.send(Reply::Payload(last.into()));
                 }
             }
-            Transport::WebSocket { mut io, .. } => {
+            Transport::WebSocket { mut io, decoder } => {
                 self.metrics.websocket -= 1;
+                if decoder.deflates() {
+                    self.deflating.fetch_sub(1, Ordering::Relaxed);
+                }
                 // A courtesy: in the middle of a frame it would be noise.
                 if connection.outbox.is_none() {
                     let close = websocket::close(code);

@@ -145,6 +145,7 @@ impl Shard {
         let Some((key, namespace)) = self.find(socket) else {
             return;
         };
+        self.catch_up(key);
         self.control(key, &namespace, Kind::Disconnect, None, "");
         let Some(&(_, place)) = self.sockets.get(&socket) else {
             return;

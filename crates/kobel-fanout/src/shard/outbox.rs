@@ -47,6 +47,8 @@ pub(crate) struct Outbox {
     pub(crate) progress: Instant,
     /// Set when the connection ends once everything is out, or at this time.
     pub(crate) closing: Option<(Instant, DisconnectReason)>,
+    /// Which bytes of a frame go to this client.
+    deflate: bool,
 }
 
 /// What became of the queue when a frame was added.
@@ -61,7 +63,7 @@ pub(crate) struct Pushed {
 }
 
 impl Outbox {
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(deflate: bool, now: Instant) -> Self {
         Self {
             frames: VecDeque::new(),
             holes: 0,
@@ -73,6 +75,7 @@ impl Outbox {
             barrier: 0,
             progress: now,
             closing: None,
+            deflate,
         }
     }
 
@@ -88,7 +91,7 @@ impl Outbox {
                 // In the older one's place, or one that changes often would never get its turn.
                 let place = (older - self.taken) as usize;
                 if let Some(old) = self.frames[place].replace(Arc::clone(frame)) {
-                    self.bytes = self.bytes - old.len() + frame.len();
+                    self.bytes = self.bytes - self.len(&old) + self.len(frame);
                 }
                 return self.fit(pushed, limit);
             }
@@ -99,7 +102,7 @@ impl Outbox {
             self.barrier = self.end() + 1;
         }
         self.frames.push_back(Some(Arc::clone(frame)));
-        self.bytes += frame.len();
+        self.bytes += self.len(frame);
         if written > 0 {
             self.written = written;
         }
@@ -108,6 +111,10 @@ impl Outbox {
             self.close_holes();
         }
         pushed
+    }
+
+    fn len(&self, frame: &Frame) -> usize {
+        frame.wire(self.deflate).len()
     }
 
     /// The number of the next frame.
@@ -135,7 +142,7 @@ impl Outbox {
         let Some(frame) = place.and_then(|p| self.frames.get_mut(p)).and_then(Option::take) else {
             return false;
         };
-        self.bytes -= frame.len();
+        self.bytes -= self.len(&frame);
         self.holes += 1;
         self.settle();
         true
@@ -207,7 +214,7 @@ impl Outbox {
     pub(crate) fn gather<'a>(&'a self, slices: &mut Vec<IoSlice<'a>>) {
         let mut skip = self.written;
         for frame in self.frames.iter().flatten().take(GATHER) {
-            slices.push(IoSlice::new(&frame.socket[skip..]));
+            slices.push(IoSlice::new(&frame.wire(self.deflate)[skip..]));
             skip = 0;
         }
     }
@@ -217,7 +224,7 @@ impl Outbox {
         self.progress = now;
         self.written += bytes;
         while let Some(Some(first)) = self.frames.front() {
-            let len = first.len();
+            let len = first.wire(self.deflate).len();
             if self.written < len {
                 break;
             }

@@ -1,6 +1,9 @@
 //! HTTP long-polling, and the way from there to a WebSocket.
 
-use std::{cell::RefCell, future::poll_fn, io::IoSlice, rc::Rc, task::Poll, time::Duration};
+use std::{
+    cell::RefCell, future::poll_fn, io::IoSlice, rc::Rc, sync::atomic::Ordering, task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -158,7 +161,11 @@ impl Shard {
             // The client ends its polls before it moves: this one came after.
             let _ = waiting.send(UNKNOWN_SID);
         }
+        let deflates = decoder.deflates();
         connection.transport = Transport::WebSocket { io, decoder };
+        if deflates {
+            self.deflating.fetch_add(1, Ordering::Relaxed);
+        }
         self.sids.remove(&sid);
         self.metrics.polling -= 1;
         self.metrics.websocket += 1;
@@ -171,14 +178,15 @@ pub(super) fn probe(
     this: &Rc<RefCell<Shard>>,
     sid: Box<str>,
     turn: Turn,
-    handed: Handed,
+    (handed, deflate): (Handed, bool),
     early: Bytes,
 ) {
     let shard = Rc::clone(this);
     let limit = shard.borrow().config.upgrade_timeout;
     // Owned by the shard's LocalSet; ends by the time limit at the latest.
     tokio::task::spawn_local(async move {
-        let heard = async { hear(&shard, &sid, Io::adopt(handed).ok()?, early).await };
+        let decoder = websocket::Decoder::new(deflate);
+        let heard = async { hear(&shard, &sid, Io::adopt(handed).ok()?, decoder, early).await };
         let heard = timeout(limit, heard).await;
         // Another may try.
         drop(turn);
@@ -201,10 +209,10 @@ async fn hear(
     shard: &Rc<RefCell<Shard>>,
     sid: &str,
     mut io: Io,
+    mut decoder: websocket::Decoder,
     early: Bytes,
 ) -> Option<(Io, websocket::Decoder, Vec<Message>)> {
     let max = shard.borrow().config.max_payload;
-    let mut decoder = websocket::Decoder::default();
     let mut messages = Vec::new();
     decoder.feed(&mut early.to_vec(), max, &mut messages).ok()?;
     let mut buffer = vec![0; 4096];

@@ -20,11 +20,17 @@ use crate::{
 const READS_AT_ONCE: usize = 8;
 
 /// Starts a session on a WebSocket.
-pub(super) fn open(this: &Rc<RefCell<Shard>>, opening: Opening, handed: Handed, early: Bytes) {
+pub(super) fn open(
+    this: &Rc<RefCell<Shard>>,
+    opening: Opening,
+    handed: Handed,
+    deflate: bool,
+    early: Bytes,
+) {
     // The socket may have broken on its way here.
     let Ok(io) = Io::adopt(handed) else { return };
     let mut shard = this.borrow_mut();
-    let transport = Transport::WebSocket { io, decoder: websocket::Decoder::default() };
+    let transport = Transport::WebSocket { io, decoder: websocket::Decoder::new(deflate) };
     let key = shard.open(opening, transport);
     drop(shard);
     spawn(this, key, early);

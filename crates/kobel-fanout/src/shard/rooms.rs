@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::Room;
+use crate::{Frame, Room};
 
 /// A member's place in a room and the room's place in the table.
 #[derive(Debug, Clone, Copy)]
@@ -11,12 +11,36 @@ pub(crate) struct Seat {
     pub(crate) place: u32,
 }
 
+/// Who is in a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    /// The slot of its connection.
+    pub(crate) slot: u32,
+    /// Its place among the connection's sockets.
+    pub(crate) place: u8,
+    /// How many of the frames that the room gathers it has had, or are none of its business
+    /// since they are older than its membership; in this turn of gathering.
+    seen: u32,
+    turn: u32,
+}
+
+impl Member {
+    /// How many frames of this turn are not for it any more.
+    pub(crate) fn seen(self, turn: u32) -> usize {
+        if self.turn == turn { self.seen as usize } else { 0 }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Table {
     namespace: Arc<str>,
     name: Option<Room>,
-    /// Slots of connections and, below them, the index of the socket there.
-    members: Vec<(u32, u8)>,
+    members: Vec<Member>,
+    /// Frames that wait to be sent together.
+    gathered: Vec<Arc<Frame>>,
+    bytes: usize,
+    /// Counts how often the gathered frames were sent.
+    turn: u32,
 }
 
 /// All rooms of a shard.
@@ -34,17 +58,22 @@ impl Rooms {
     }
 
     /// The members of a room.
-    pub(crate) fn members(&self, room: u32) -> &[(u32, u8)] {
+    pub(crate) fn members(&self, room: u32) -> &[Member] {
         self.tables.get(room as usize).map_or(&[], |table| &table.members)
     }
 
     /// Adds a member that is not in the room yet.
-    pub(crate) fn add(&mut self, namespace: &Arc<str>, room: Room, member: (u32, u8)) -> Seat {
+    pub(crate) fn add(
+        &mut self,
+        namespace: &Arc<str>,
+        room: Room,
+        (slot, place): (u32, u8),
+    ) -> Seat {
         let rooms = self.index.entry(Arc::clone(namespace)).or_default();
         let (tables, free) = (&mut self.tables, &mut self.free);
         let number = *rooms.entry(room.clone()).or_insert_with(|| {
             let table =
-                Table { namespace: Arc::clone(namespace), name: Some(room), members: Vec::new() };
+                Table { namespace: Arc::clone(namespace), name: Some(room), ..Table::default() };
             match free.pop() {
                 Some(number) => {
                     tables[number as usize] = table;
@@ -56,9 +85,49 @@ impl Rooms {
                 }
             }
         });
-        let members = &mut tables[number as usize].members;
-        members.push(member);
-        Seat { room: number, place: (members.len() - 1) as u32 }
+        let table = &mut tables[number as usize];
+        let seen = table.gathered.len() as u32;
+        table.members.push(Member { slot, place, seen, turn: table.turn });
+        Seat { room: number, place: (table.members.len() - 1) as u32 }
+    }
+
+    /// Whether frames wait in a room.
+    pub(crate) fn gathers(&self, room: u32) -> bool {
+        self.tables.get(room as usize).is_some_and(|table| !table.gathered.is_empty())
+    }
+
+    /// Lets a frame wait in a room; gives how many bytes wait there now.
+    pub(crate) fn gather(&mut self, room: u32, frame: &Arc<Frame>) -> usize {
+        let Some(table) = self.tables.get_mut(room as usize) else {
+            return 0;
+        };
+        table.gathered.push(Arc::clone(frame));
+        table.bytes += frame.len();
+        table.bytes
+    }
+
+    /// What waits in a room, which ends the turn whose number comes with it.
+    pub(crate) fn take_gathered(&mut self, room: u32) -> (Vec<Arc<Frame>>, u32) {
+        let Some(table) = self.tables.get_mut(room as usize) else {
+            return (Vec::new(), 0);
+        };
+        let turn = table.turn;
+        table.turn = turn.wrapping_add(1);
+        table.bytes = 0;
+        (std::mem::take(&mut table.gathered), turn)
+    }
+
+    /// What waits in a room for this member alone; it counts as seen.
+    pub(crate) fn unseen(&mut self, seat: Seat) -> Vec<Arc<Frame>> {
+        let Some(table) = self.tables.get_mut(seat.room as usize) else {
+            return Vec::new();
+        };
+        let Some(member) = table.members.get_mut(seat.place as usize) else {
+            return Vec::new();
+        };
+        let seen = member.seen(table.turn);
+        (member.seen, member.turn) = (table.gathered.len() as u32, table.turn);
+        table.gathered[seen..].to_vec()
     }
 
     /// Removes the member in this seat. Gives the member that moved into it, whose seat must be
@@ -69,7 +138,7 @@ impl Rooms {
             return None;
         }
         table.members.swap_remove(seat.place as usize);
-        let moved = table.members.get(seat.place as usize).copied();
+        let moved = table.members.get(seat.place as usize).map(|m| (m.slot, m.place));
         if table.members.is_empty() {
             let table = std::mem::take(table);
             if let (Some(rooms), Some(name)) = (self.index.get_mut(&table.namespace), table.name) {

@@ -30,6 +30,8 @@ impl Shard {
         let Some(number) = self.rooms.find(&namespace, room) else {
             return;
         };
+        // What was published before it left is still for it.
+        self.catch_up(key);
         let Some(&(_, place)) = self.sockets.get(&socket) else {
             return;
         };

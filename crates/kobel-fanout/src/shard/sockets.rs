@@ -179,6 +179,7 @@ impl Shard {
         let kind = if attachments.is_empty() { Kind::Ack } else { Kind::BinaryAck };
         let id = Some(ack.get());
         let frame = Frame::packet(&namespace, "", kind, id, args, attachments, Policy::Deliver);
+        self.catch_up(key);
         self.push(key, &frame);
     }
 
@@ -196,6 +197,7 @@ impl Shard {
         let id = asked.next;
         asked.next += 1;
         asked.waiting.insert(id, answer);
+        self.catch_up(key);
         self.control(key, &namespace, Kind::Event, Some(id), args);
     }
 

@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::frame::{CloseCode, Opcode};
+use super::{
+    deflate::inflate,
+    frame::{CloseCode, Opcode, RSV1},
+};
 
 /// A message, or a control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,18 +50,30 @@ impl Error {
 /// Puts messages together. Holds memory only while one is incomplete, and never more than the
 /// limit, a header and a control frame, in buffers of at most twice that.
 #[derive(Debug, Default)]
-pub struct Decoder(Option<Box<Partial>>);
+pub struct Decoder {
+    partial: Option<Box<Partial>>,
+    deflate: bool,
+}
 
 #[derive(Debug, Default)]
 struct Partial {
     /// Bytes of an incomplete frame.
     bytes: Vec<u8>,
     /// The message of which the first fragments have come.
-    message: Option<(Opcode, Vec<u8>)>,
+    message: Option<Begun>,
+}
+
+/// A message in the making.
+#[derive(Debug)]
+struct Begun {
+    opcode: Opcode,
+    deflated: bool,
+    bytes: Vec<u8>,
 }
 
 struct Header {
     fin: bool,
+    deflated: bool,
     opcode: Opcode,
     mask: [u8; 4],
     /// Of the header itself.
@@ -67,6 +82,16 @@ struct Header {
 }
 
 impl Decoder {
+    /// For a connection on which permessage-deflate was negotiated, or not.
+    pub fn new(deflate: bool) -> Self {
+        Self { partial: None, deflate }
+    }
+
+    /// Whether permessage-deflate was negotiated.
+    pub fn deflates(&self) -> bool {
+        self.deflate
+    }
+
     /// Takes bytes as they came and gives the messages that are complete. `limit` is the most
     /// bytes that a message may have.
     pub fn feed(
@@ -75,14 +100,15 @@ impl Decoder {
         limit: usize,
         out: &mut Vec<Message>,
     ) -> Result<(), Error> {
-        let mut partial = self.0.take().map(|p| *p).unwrap_or_default();
+        let deflate = self.deflate;
+        let mut partial = self.partial.take().map(|p| *p).unwrap_or_default();
         let mut held = std::mem::take(&mut partial.bytes);
         if held.is_empty() {
-            let used = partial.frames(input, limit, out)?;
+            let used = partial.frames(input, limit, deflate, out)?;
             held = input[used..].to_vec();
         } else {
             held.extend_from_slice(input);
-            let used = partial.frames(&mut held, limit, out)?;
+            let used = partial.frames(&mut held, limit, deflate, out)?;
             // Left where it is while its frame is incomplete: a client that sends a large frame
             // byte by byte must not have it copied at each.
             if used > 0 {
@@ -91,29 +117,35 @@ impl Decoder {
         }
         if !held.is_empty() || partial.message.is_some() {
             partial.bytes = held;
-            self.0 = Some(Box::new(partial));
+            self.partial = Some(Box::new(partial));
         }
         Ok(())
     }
 
     /// Bytes held for an incomplete message.
     pub fn held(&self) -> usize {
-        self.0.as_ref().map_or(0, |partial| {
-            partial.bytes.len() + partial.message.as_ref().map_or(0, |(_, bytes)| bytes.len())
+        self.partial.as_ref().map_or(0, |partial| {
+            partial.bytes.len() + partial.message.as_ref().map_or(0, |begun| begun.bytes.len())
         })
     }
 }
 
 impl Header {
-    fn read(bytes: &[u8], limit: usize) -> Result<Option<Self>, Error> {
+    fn read(bytes: &[u8], limit: usize, deflate: bool) -> Result<Option<Self>, Error> {
         let &[first, second, ref rest @ ..] = bytes else {
             return Ok(None);
         };
-        // No extension is negotiated, so the reserved bits are zero; clients mask.
-        if first & 0x70 != 0 || second & 0x80 == 0 {
+        // Reserved bits are zero but for that of a negotiated extension; clients mask.
+        let allowed = if deflate { RSV1 } else { 0 };
+        if first & 0x70 & !allowed != 0 || second & 0x80 == 0 {
             return Err(Error::Protocol);
         }
         let (fin, opcode) = (first & 0x80 != 0, Opcode::of(first & 0x0f).ok_or(Error::Protocol)?);
+        let deflated = first & RSV1 != 0;
+        // The first frame of a message says so, for all of it (RFC 7692, section 6.1).
+        if deflated && (opcode.is_control() || opcode == Opcode::Continuation) {
+            return Err(Error::Protocol);
+        }
         let short = second & 0x7f;
         if opcode.is_control() && (!fin || short > 125) {
             return Err(Error::Protocol);
@@ -133,7 +165,7 @@ impl Header {
             return Ok(None);
         };
         let (mask, payload) = ([a, b, c, d], payload as usize);
-        Ok(Some(Self { fin, opcode, mask, len: 2 + extended + 4, payload }))
+        Ok(Some(Self { fin, deflated, opcode, mask, len: 2 + extended + 4, payload }))
     }
 }
 
@@ -143,10 +175,11 @@ impl Partial {
         &mut self,
         bytes: &mut [u8],
         limit: usize,
+        deflate: bool,
         out: &mut Vec<Message>,
     ) -> Result<usize, Error> {
         let mut used = 0;
-        while let Some(header) = Header::read(&bytes[used..], limit)? {
+        while let Some(header) = Header::read(&bytes[used..], limit, deflate)? {
             let start = used + header.len;
             let Some(payload) = bytes.get_mut(start..start + header.payload) else {
                 break;
@@ -173,30 +206,36 @@ impl Partial {
             (Opcode::Continuation, None) | (Opcode::Text | Opcode::Binary, Some(_)) => {
                 Err(Error::Protocol)
             }
-            (Opcode::Continuation, Some((_, message))) => {
-                if message.len() + payload.len() > limit {
+            (Opcode::Continuation, Some(begun)) => {
+                if begun.bytes.len() + payload.len() > limit {
                     return Err(Error::TooLarge);
                 }
-                message.extend_from_slice(payload);
+                begun.bytes.extend_from_slice(payload);
                 if !header.fin {
                     return Ok(None);
                 }
-                self.message.take().map(|(opcode, bytes)| whole(opcode, bytes)).transpose()
+                self.message.take().map(|begun| begun.whole(limit)).transpose()
             }
-            (opcode, None) if header.fin => whole(opcode, payload.to_vec()).map(Some),
             (opcode, None) => {
-                self.message = Some((opcode, payload.to_vec()));
+                let begun = Begun { opcode, deflated: header.deflated, bytes: payload.to_vec() };
+                if header.fin {
+                    return begun.whole(limit).map(Some);
+                }
+                self.message = Some(begun);
                 Ok(None)
             }
         }
     }
 }
 
-fn whole(opcode: Opcode, bytes: Vec<u8>) -> Result<Message, Error> {
-    if opcode == Opcode::Text {
-        String::from_utf8(bytes).map(Message::Text).map_err(|_| Error::NotUtf8)
-    } else {
-        Ok(Message::Binary(bytes.into()))
+impl Begun {
+    fn whole(self, limit: usize) -> Result<Message, Error> {
+        let bytes = if self.deflated { inflate(&self.bytes, limit)? } else { self.bytes };
+        if self.opcode == Opcode::Text {
+            String::from_utf8(bytes).map(Message::Text).map_err(|_| Error::NotUtf8)
+        } else {
+            Ok(Message::Binary(bytes.into()))
+        }
     }
 }
 
@@ -282,7 +321,8 @@ mod tests {
         let (mut moves, mut last) = (0, std::ptr::null());
         for byte in &bytes {
             decoder.feed(&mut [*byte], 100_000, &mut out).unwrap();
-            let at = decoder.0.as_ref().map_or(std::ptr::null(), |partial| partial.bytes.as_ptr());
+            let at =
+                decoder.partial.as_ref().map_or(std::ptr::null(), |partial| partial.bytes.as_ptr());
             moves += u32::from(at != last);
             last = at;
         }

@@ -52,6 +52,16 @@ pub enum CloseCode {
     TooLarge = 1009,
 }
 
+/// The first reserved bit: the message is deflated (RFC 7692, section 6).
+pub(super) const RSV1: u8 = 0x40;
+
+/// Appends the header of a final, unmasked frame with a deflated payload of `len` bytes.
+pub(crate) fn deflated_header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
+    let start = out.len();
+    header(out, opcode, len);
+    out[start] |= RSV1;
+}
+
 /// Appends the header of a final, unmasked frame with a payload of `len` bytes.
 pub fn header(out: &mut Vec<u8>, opcode: Opcode, len: usize) {
     out.push(0x80 | opcode as u8);

@@ -1,6 +1,7 @@
 //! The server on real sockets, by subject.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
+mod deflate;
 mod embedded;
 mod heartbeat;
 mod hostile;

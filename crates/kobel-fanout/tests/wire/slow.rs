@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kobel_fanout::{DisconnectReason, Frame, Policy, Room};
+use kobel_fanout::{DisconnectReason, Frame, Gathering, Policy, Room};
 
 use crate::support::{Fixture, RawWs, Ws, frame};
 
@@ -50,6 +50,25 @@ async fn it_gets_the_newest_of_what_conflates() {
     }
     let expected: Vec<_> = (0..sent).chain([last - 1, last]).collect();
     assert_eq!(got, expected);
+    fixture.until("an empty backlog", |s| s.backlog_bytes == 0).await;
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn it_gets_what_was_gathered_whole_and_in_order() {
+    let fixture = Fixture::config(|c| {
+        c.gathering = Gathering::Always;
+        c.limits.backlog = FLOOD;
+    })
+    .await;
+    let room = Room::from("r");
+    let (mut slow, sent) = full(&fixture, &room).await;
+    for n in 0..500 {
+        fixture.server.publish(&room, event(sent + n, Policy::Deliver)).await;
+    }
+    for n in 0..sent + 500 {
+        assert_eq!(number(&slow.expect().await), n);
+    }
     fixture.until("an empty backlog", |s| s.backlog_bytes == 0).await;
     fixture.stop().await;
 }

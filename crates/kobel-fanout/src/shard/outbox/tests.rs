@@ -17,7 +17,7 @@ fn payload(outbox: Outbox) -> Vec<u32> {
 
 #[test]
 fn the_newest_of_a_key_takes_the_place_of_the_older() {
-    let mut outbox = Outbox::new(Instant::now());
+    let mut outbox = Outbox::new(false, Instant::now());
     for (n, policy) in
         [(1, Policy::Conflate(7)), (2, Policy::Conflate(8)), (3, Policy::Conflate(7))]
     {
@@ -28,7 +28,7 @@ fn the_newest_of_a_key_takes_the_place_of_the_older() {
 
 #[test]
 fn the_newest_stands_before_nothing_that_must_arrive() {
-    let mut outbox = Outbox::new(Instant::now());
+    let mut outbox = Outbox::new(false, Instant::now());
     let (a, b) = (Policy::Conflate(7), Policy::Conflate(8));
     for (n, policy) in [(1, a), (2, b), (3, Policy::Deliver), (4, a), (5, a)] {
         outbox.push(&frame(n, policy), 0, 1000);
@@ -38,7 +38,7 @@ fn the_newest_stands_before_nothing_that_must_arrive() {
 
 #[test]
 fn a_pong_takes_no_place_of_the_applications_keys() {
-    let mut outbox = Outbox::new(Instant::now());
+    let mut outbox = Outbox::new(false, Instant::now());
     outbox.push(&frame(1, Policy::Conflate(0)), 0, 1000);
     let pong = || Frame::pong(b"x");
     assert!(!outbox.push(&pong(), 0, 1000).conflated);
@@ -48,7 +48,7 @@ fn a_pong_takes_no_place_of_the_applications_keys() {
 
 #[test]
 fn what_is_replaced_for_ever_takes_no_room_for_ever() {
-    let mut outbox = Outbox::new(Instant::now());
+    let mut outbox = Outbox::new(false, Instant::now());
     outbox.push(&frame(0, Policy::Deliver), 3, 10_000);
     for n in 1..10_000 {
         outbox.push(&frame(n, Policy::Conflate(u64::from(n % 3))), 0, 10_000);
@@ -62,7 +62,7 @@ fn what_is_replaced_for_ever_takes_no_room_for_ever() {
 
 #[test]
 fn a_half_written_frame_is_left_alone() {
-    let mut outbox = Outbox::new(Instant::now());
+    let mut outbox = Outbox::new(false, Instant::now());
     outbox.push(&frame(1, Policy::Conflate(7)), 3, 1000);
     assert!(!outbox.push(&frame(2, Policy::Conflate(7)), 0, 1000).conflated);
     assert!(outbox.push(&frame(3, Policy::Conflate(7)), 0, 1000).conflated);
@@ -75,7 +75,7 @@ fn a_half_written_frame_is_left_alone() {
 #[test]
 fn the_oldest_droppable_go_first_and_the_rest_must_fit() {
     let limit = (frame(1, Policy::Deliver).len() + FRAME_COST) * 3;
-    let mut outbox = Outbox::new(Instant::now());
+    let mut outbox = Outbox::new(false, Instant::now());
     let mut push = |n, policy| {
         let pushed = outbox.push(&frame(n, policy), 0, limit);
         (pushed.dropped, pushed.full)
@@ -97,7 +97,7 @@ proptest! {
     fn nothing_that_must_arrive_is_lost(
         steps in prop::collection::vec((0u64..4, prop::option::of(1usize..60)), 1..100)
     ) {
-        let mut outbox = Outbox::new(Instant::now());
+        let mut outbox = Outbox::new(false, Instant::now());
         let mut wire = Vec::new();
         let mut must = Vec::new();
         let mut last = HashMap::new();

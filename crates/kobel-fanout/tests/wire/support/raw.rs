@@ -21,20 +21,31 @@ pub(crate) type Incoming = (u8, Vec<u8>);
 impl RawWs {
     /// Opens a session, or upgrades `sid`.
     pub(crate) async fn open(addr: SocketAddr, sid: Option<&str>) -> Self {
-        Self::with(addr, sid, None, b"").await
+        Self::with(addr, sid, None, b"", false).await
     }
 
     /// With a small receive buffer, so that the server's socket is soon full.
     pub(crate) async fn narrow(addr: SocketAddr) -> Self {
-        Self::with(addr, None, Some(4096), b"").await
+        Self::with(addr, None, Some(4096), b"", false).await
     }
 
     /// With bytes in the same segment as the handshake.
     pub(crate) async fn eager(addr: SocketAddr, early: &[u8]) -> Self {
-        Self::with(addr, None, None, early).await
+        Self::with(addr, None, None, early, false).await
     }
 
-    async fn with(addr: SocketAddr, sid: Option<&str>, buffer: Option<u32>, early: &[u8]) -> Self {
+    /// With permessage-deflate.
+    pub(crate) async fn deflating(addr: SocketAddr, buffer: Option<u32>) -> Self {
+        Self::with(addr, None, buffer, b"", true).await
+    }
+
+    async fn with(
+        addr: SocketAddr,
+        sid: Option<&str>,
+        buffer: Option<u32>,
+        early: &[u8],
+        deflate: bool,
+    ) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(buffer) = buffer {
             socket.set_recv_buffer_size(buffer).unwrap();
@@ -42,11 +53,15 @@ impl RawWs {
         let mut stream = socket.connect(addr).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let sid = sid.map(|sid| format!("&sid={sid}")).unwrap_or_default();
+        let offer = if deflate {
+            "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n"
+        } else {
+            ""
+        };
         let head = format!(
             "GET /socket.io/?EIO=4&transport=websocket{sid} HTTP/1.1\r\nhost: localhost\r\n\
              connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-             sec-websocket-extensions: permessage-deflate\r\n\
-             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+             {offer}sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
         stream.write_all(&[head.as_bytes(), early].concat()).await.unwrap();
         let mut ws = Self { stream, read: Vec::new() };
@@ -58,7 +73,9 @@ impl RawWs {
         };
         let head = String::from_utf8(ws.read.drain(..end + 4).collect()).unwrap();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-        assert!(!head.to_ascii_lowercase().contains("extensions"), "{head}");
+        let answer = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover; \
+                      client_no_context_takeover\r\n";
+        assert_eq!(head.to_ascii_lowercase().contains(answer), deflate, "{head}");
         ws
     }
 
