@@ -59,7 +59,7 @@ export class DeviceModel implements Feed<DeviceSeries> {
     this.device = data.device;
     this.columns.load(data.recent);
     this.#sample = data.sample;
-    this.fresh.note(data.sample, data.device.state, Date.now(), this.live.skew);
+    this.fresh.snapshot(data.sample, data.device.state, Date.now(), this.live.skew);
     this.containersFresh.at = this.fresh.at;
     const there = new Set(data.containers.map((container) => container.containerId));
     for (const id of [...this.#rows.keys()]) {
@@ -72,7 +72,7 @@ export class DeviceModel implements Feed<DeviceSeries> {
 
   #stats(sample: Sample): void {
     this.#sample = sample;
-    this.fresh.note(sample, sample.state, Date.now(), this.live.skew);
+    this.fresh.next(sample, sample.state, Date.now(), this.live.skew);
     this.columns.push(Date.parse(sample.sampledAt), (name) => figure(sample, name));
     this.#flush();
   }

@@ -40,7 +40,7 @@ export class Fleet {
   watch(): () => void {
     const handler: Handlers["dashboard"] = {
       snapshot: (data) => this.#snapshot(data),
-      batch: (updates) => this.#take(updates),
+      batch: (updates) => this.#take(updates, "next"),
       refused: (error) => (this.refusal = error),
     };
     return this.live.watch({ type: "dashboard" }, handler);
@@ -60,18 +60,18 @@ export class Fleet {
       this.sparks.remove(row.spark);
     }
     this.#waiting.clear();
-    this.#take(devices);
+    this.#take(devices, "snapshot");
     this.#show();
     this.totals = totals(devices);
   }
 
-  #take(updates: DeviceEntry[]): void {
+  #take(updates: DeviceEntry[], by: "snapshot" | "next"): void {
     const now = Date.now();
     for (const entry of updates) {
       let row = this.#rows.get(entry.id);
       if (!row) this.#rows.set(entry.id, (row = new FleetRow(entry, this.sparks.add())));
       const { sample } = entry;
-      row.fresh.note(sample, entry.state, now, this.live.skew);
+      row.fresh[by](sample, entry.state, now, this.live.skew);
       if (sample) this.sparks.push(row.spark, Date.parse(sample.sampledAt), sample.cpu);
       this.#waiting.set(entry.id, entry);
     }

@@ -167,6 +167,7 @@ test("a link that answers nothing any more is given up", () => {
       if (event === "activity") ack(new Error("operation has timed out"));
     }
   };
+  vi.advanceTimersByTime(1_500);
   unanswered();
   expect(socket.io.engine.close).not.toHaveBeenCalled();
   vi.advanceTimersByTime(10_000);

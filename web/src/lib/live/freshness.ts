@@ -13,11 +13,19 @@ export class Freshness {
   period = 1_000;
   #sampledAt: string | undefined;
 
-  /** Takes note of the newest sample; one that is known already does not make anything younger. */
-  note(sample: Sample | null, state: DeviceState, now: number, skew: Skew): void {
-    if (!sample || sample.sampledAt === this.#sampledAt) return;
-    const between = Date.parse(sample.sampledAt) - Date.parse(this.#sampledAt ?? "");
+  /** A sample came in its turn: the time since the one before is the pace. */
+  next(sample: Sample | null, state: DeviceState, now: number, skew: Skew): void {
+    const between = Date.parse(sample?.sampledAt ?? "") - Date.parse(this.#sampledAt ?? "");
     if (between > 0) this.period = Math.min(between, LONGEST);
+    this.snapshot(sample, state, now, skew);
+  }
+
+  /**
+   * A sample came with a snapshot: how many were missed since the last one is not known, so it says
+   * nothing of the pace. A sample that is known already does not make anything younger.
+   */
+  snapshot(sample: Sample | null, state: DeviceState, now: number, skew: Skew): void {
+    if (!sample || sample.sampledAt === this.#sampledAt) return;
     this.#sampledAt = sample.sampledAt;
     this.at = freshAt(sample.sampledAt, delivers(state), now, skew);
   }

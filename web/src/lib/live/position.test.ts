@@ -41,9 +41,12 @@ test("a delivering device is as fresh as its sample's arrival, whatever the cloc
 test("the same sample again makes nothing younger; the pace is the host's", () => {
   const fresh = new Freshness();
   const sample = (ms: number) => ({ sampledAt: new Date(ms).toISOString() }) as Sample;
-  fresh.note(sample(1_000), "online", 50_000, new Skew());
-  fresh.note(sample(1_000), "stale", 59_000, new Skew());
+  fresh.snapshot(sample(1_000), "online", 50_000, new Skew());
+  fresh.next(sample(1_000), "stale", 59_000, new Skew());
   expect([fresh.at, fresh.period]).toEqual([50_000, 1_000]);
-  fresh.note(sample(6_000), "online", 60_000, new Skew());
+  fresh.next(sample(6_000), "online", 60_000, new Skew());
   expect([fresh.at, fresh.period]).toEqual([60_000, 5_000]);
+  // Over a break of the connection nothing is learnt of the pace.
+  fresh.snapshot(sample(40_000), "online", 90_000, new Skew());
+  expect([fresh.at, fresh.period]).toEqual([90_000, 5_000]);
 });

@@ -2,6 +2,8 @@ import type { Socket } from "socket.io-client";
 
 /** How often the way to the hub is timed while somebody looks, milliseconds. */
 const EVERY_MS = 10_000;
+/** When it is first timed after a connect; before that the page is busy drawing its first state. */
+const SETTLE_MS = 1_500;
 /** How long an answer may take. */
 const ANSWER_MS = 5_000;
 /** After so many missing answers the connection counts as dead. */
@@ -13,6 +15,7 @@ const MISSES = 2;
  */
 export class Pulse {
   #timer: ReturnType<typeof setInterval> | undefined;
+  #settle: ReturnType<typeof setTimeout> | undefined;
   #visible = true;
   #misses = 0;
 
@@ -24,14 +27,18 @@ export class Pulse {
   start(): void {
     this.stop();
     this.#misses = 0;
-    this.#beat();
+    this.socket.emit("activity", { visible: this.#visible }, () => {});
     this.#timer = setInterval(() => {
       if (this.#visible) this.#beat();
     }, EVERY_MS);
+    this.#settle = setTimeout(() => {
+      if (this.#visible) this.#beat();
+    }, SETTLE_MS);
   }
 
   stop(): void {
     clearInterval(this.#timer);
+    clearTimeout(this.#settle);
     this.#timer = undefined;
     this.measured(undefined);
   }
@@ -48,7 +55,7 @@ export class Pulse {
       .timeout(ANSWER_MS)
       .emit("activity", { visible: this.#visible }, (missing: Error | null) => {
         // An answer that belongs to an earlier connection says nothing about this one.
-        if (running !== undefined && running !== this.#timer) return;
+        if (running !== this.#timer) return;
         if (!missing) {
           this.#misses = 0;
           this.measured(performance.now() - started);
