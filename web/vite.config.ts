@@ -4,8 +4,9 @@ import { defineConfig } from "vite";
 // The hub that `npm run dev` works against.
 const hub = process.env["KOBEL_URL"] ?? "http://127.0.0.1:8000";
 
-// The hub takes a session's cookie only together with its own Origin; the browser sends Vite's.
-const proxied = { target: hub, headers: { origin: new URL(hub).origin } };
+// Host and Origin go on as the browser sent them: the hub compares the two with each other, and
+// answers to localhost under any port.
+const proxied = { target: hub, changeOrigin: false };
 
 export default defineConfig({
   plugins: [svelte()],

@@ -9,7 +9,8 @@ export interface Account {
 export interface Session {
   account: Account;
   version: string;
-  expiresAt: string;
+  /** Null where the session does not end by itself. */
+  expiresAt: string | null;
 }
 
 /** A refusal, with the hub's words for people. */
