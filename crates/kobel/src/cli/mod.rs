@@ -1,0 +1,133 @@
+//! The command line.
+
+mod table;
+mod token;
+mod user;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use kobel_hub::{
+    access::DeviceScope,
+    store::{Store, StoreError},
+};
+use kobel_wire::DeviceUuid;
+
+use crate::{
+    config::{self, Common, Config, ConfigError, ServeOptions},
+    data_folder::{self, DataFolderError},
+    logging,
+    serve::{self, ServeError},
+};
+
+/// A real-time monitoring hub: servers and containers, live, for as many as want to look.
+#[derive(Debug, Parser)]
+#[command(name = "kobel", version, propagate_version = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  kobel serve                     watch this machine; prints a link to sign in
+  kobel token create ci           a token for a program that reads along
+  kobel user add ann              an account for somebody who looks
+  kobel <command> --help          more about a command";
+
+const SERVE_EXAMPLES: &str = "\
+Each option is also a KOBEL_… variable and a key of kobel.toml; a flag wins over a variable, and a
+variable over the file. For example:
+
+  # ~/.config/kobel/kobel.toml
+  listen = \"0.0.0.0:8000\"
+  public-url = \"https://kobel.example.com\"
+  allowed-hosts = [\"kobel.lan\"]
+
+Examples:
+  kobel serve
+      this machine and its containers on http://127.0.0.1:8000
+  kobel serve --listen 0.0.0.0:8000 --allowed-host kobel.lan
+      for the network, by that name, too
+  kobel serve --docker unix:///run/podman/podman.sock
+      containers of Podman
+  kobel serve --log-format json --log info,kobel_collect=debug
+      log lines for a collector, more of them about collecting
+
+Stop it by Ctrl-C or SIGTERM: viewers are told and come back by themselves.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this machine and its containers, and serve the page, the API and the live connection
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(Box<ServeOptions>),
+    /// Tokens by which programs sign in
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Accounts of people
+    #[command(subcommand)]
+    User(user::Command),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot read the password: {0}")]
+    Password(std::io::Error),
+    #[error("the two passwords differ")]
+    PasswordsDiffer,
+}
+
+impl Cli {
+    /// Does what the command says.
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Serve(options) => {
+                let config = Config::load(&self.common, *options)?;
+                logging::start(config.log_format, &config.log)?;
+                Ok(serve::run(config).await?)
+            }
+            Command::Token(command) => command.run(&open(&self.common).await?.0).await,
+            Command::User(command) => {
+                let (store, folder) = open(&self.common).await?;
+                command.run(&store, &folder).await
+            }
+        }
+    }
+}
+
+/// The store of the data folder; a hub may run on it meanwhile.
+async fn open(common: &Common) -> Result<(Store, PathBuf), CliError> {
+    let folder = config::data_folder_of(common)?;
+    data_folder::make(&folder)?;
+    Ok((Store::open(&folder).await?, folder))
+}
+
+fn scope(devices: Vec<DeviceUuid>) -> DeviceScope {
+    if devices.is_empty() {
+        DeviceScope::All
+    } else {
+        DeviceScope::Only(devices.into_iter().collect())
+    }
+}
+
+fn scope_text(scope: &DeviceScope) -> String {
+    match scope {
+        DeviceScope::All => "all".into(),
+        DeviceScope::Only(devices) if devices.len() == 1 => "1 device".into(),
+        DeviceScope::Only(devices) => format!("{} devices", devices.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! Configuration: flags over `KOBEL_*` variables over `kobel.toml`, read once and checked as a
+//! whole.
+
+mod options;
+mod values;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use kobel_fanout::{Cors, Limits, ServeLimits};
+
+pub(crate) use options::{Common, Docker, LogFormat, ServeOptions};
+pub(crate) use values::{HostName, Origin, Span};
+
+/// Where `kobel.toml` is looked for when nobody names one.
+const SYSTEM_FILE: &str = "/etc/kobel/kobel.toml";
+
+/// Why the configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {0}: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    /// The file says something that cannot be.
+    #[error("the configuration {0} is wrong:\n{1}")]
+    Wrong(PathBuf, toml::de::Error),
+    /// No place for the data.
+    #[error("no folder for the data: set HOME, or name one by --data")]
+    NoDataFolder,
+    /// The options do not go together.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+/// Everything that `kobel serve` is told.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The folder of the database.
+    pub data: PathBuf,
+    /// The origin under which browsers reach the hub, where that is not the listen address.
+    pub public_url: Option<Origin>,
+    /// Names that the hub answers to, beside localhost, this machine's name and addresses.
+    pub allowed_hosts: Vec<HostName>,
+    /// Other origins whose pages may call.
+    pub allowed_origins: Vec<Origin>,
+    /// Where the container engine is.
+    pub docker: Docker,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log: String,
+    /// How long a page's session lasts.
+    pub session_lifetime: Duration,
+    /// The most rooms one socket may be in.
+    pub max_subscriptions: usize,
+    /// The fan-out.
+    pub fanout: kobel_fanout::Config,
+    /// The listener.
+    pub serve: ServeLimits,
+}
+
+impl Config {
+    /// Puts together what flags and environment say with what the file says.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or something in it cannot be.
+    pub(crate) fn load(common: &Common, options: ServeOptions) -> Result<Self, ConfigError> {
+        let file = read_file(common.config.as_deref())?;
+        let data = data_folder(common, &file)?;
+        Self::resolve(data, options.over(file))
+    }
+
+    fn resolve(data: PathBuf, options: ServeOptions) -> Result<Self, ConfigError> {
+        if options.enable_clustering.unwrap_or(false) {
+            let message = "this version runs as one node: take ENABLE_CLUSTERING=true away";
+            return Err(ConfigError::Contradiction(message.into()));
+        }
+        let span = |span: Option<Span>, default: Duration| span.map_or(default, |s| s.0);
+        let (fanout, serve) = (kobel_fanout::Config::default(), ServeLimits::default());
+        let origins = options.allowed_origins.unwrap_or_default();
+        let limits = Limits {
+            sessions: options.max_connections.unwrap_or(fanout.limits.sessions),
+            events_per_second: options.events_per_second.unwrap_or(fanout.limits.events_per_second),
+            ..fanout.limits
+        };
+        let fanout = kobel_fanout::Config {
+            shards: options.shards.unwrap_or(fanout.shards),
+            ping_interval: span(options.ping_interval, fanout.ping_interval),
+            ping_timeout: span(options.ping_timeout, fanout.ping_timeout),
+            upgrade_timeout: span(options.upgrade_timeout, fanout.upgrade_timeout),
+            max_payload: options.max_payload.unwrap_or(fanout.max_payload),
+            cors: Cors { origins: origins.iter().map(|o| o.as_str().to_owned()).collect() },
+            limits,
+            known_events: kobel_hub::gate::KNOWN_EVENTS.map(str::to_owned).to_vec(),
+            ..fanout
+        };
+        if fanout.shards == 0 || fanout.shards > 250 {
+            return Err(ConfigError::Contradiction("shards: use 1 to 250".into()));
+        }
+        let serve = ServeLimits {
+            connections: options.max_connections.unwrap_or(serve.connections),
+            connections_per_address: options
+                .max_connections_per_address
+                .unwrap_or(serve.connections_per_address),
+            header_timeout: span(options.header_timeout, serve.header_timeout),
+            ..serve
+        };
+        Ok(Self {
+            listen: options.listen.unwrap_or_else(default_listen),
+            data,
+            public_url: options.public_url,
+            allowed_hosts: options.allowed_hosts.unwrap_or_default(),
+            allowed_origins: origins,
+            docker: options.docker.unwrap_or(Docker::Auto),
+            log_format: options.log_format.unwrap_or(LogFormat::Human),
+            log: options.log.unwrap_or_else(|| "info".into()),
+            session_lifetime: span(options.session_lifetime, Duration::from_secs(30 * 86_400)),
+            max_subscriptions: options.max_subscriptions.unwrap_or(1_000),
+            fanout,
+            serve,
+        })
+    }
+
+    /// Where a browser on this machine, or through the proxy, finds the page.
+    pub(crate) fn base_url(&self) -> String {
+        match &self.public_url {
+            Some(origin) => origin.to_string(),
+            None => {
+                let unspecified = self.listen.ip().is_unspecified();
+                let ip = if unspecified { Ipv4Addr::LOCALHOST.into() } else { self.listen.ip() };
+                format!("http://{}", SocketAddr::new(ip, self.listen.port()))
+            }
+        }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000)
+}
+
+/// The folder of the data, for commands that need nothing else.
+///
+/// # Errors
+/// When the configuration cannot be read, or names none and there is no home.
+pub(crate) fn data_folder_of(common: &Common) -> Result<PathBuf, ConfigError> {
+    let file = read_file(common.config.as_deref())?;
+    data_folder(common, &file)
+}
+
+fn data_folder(common: &Common, file: &ServeOptions) -> Result<PathBuf, ConfigError> {
+    if let Some(folder) = common.data.clone().or_else(|| file.data.clone()) {
+        return Ok(folder);
+    }
+    xdg("XDG_DATA_HOME", ".local/share").map(|d| d.join("kobel")).ok_or(ConfigError::NoDataFolder)
+}
+
+/// A folder of the XDG Base Directory Specification.
+fn xdg(variable: &str, below_home: &str) -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    set(variable).or_else(|| Some(set("HOME")?.join(below_home)))
+}
+
+fn read_file(named: Option<&Path>) -> Result<ServeOptions, ConfigError> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => {
+            let own = xdg("XDG_CONFIG_HOME", ".config").map(|dir| dir.join("kobel/kobel.toml"));
+            let found = own.into_iter().chain([SYSTEM_FILE.into()]).find(|path| path.is_file());
+            match found {
+                Some(path) => path,
+                None => return Ok(ServeOptions::default()),
+            }
+        }
+    };
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| ConfigError::Unreadable(path.clone(), error))?;
+    toml::from_str(&text).map_err(|error| ConfigError::Wrong(path, error))
+}
+
+#[cfg(test)]
+mod tests;

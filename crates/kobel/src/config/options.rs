@@ -1,0 +1,205 @@
+//! The options of `kobel serve`. One struct for flags, variables and file, so that they cannot
+//! differ.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Deserializer, de};
+
+use super::{HostName, Origin, Span};
+
+/// Options of every command.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Common {
+    /// The configuration file, TOML. Its keys are the names of the options of `kobel serve`
+    /// [default: ~/.config/kobel/kobel.toml, then /etc/kobel/kobel.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "KOBEL_CONFIG", global = true)]
+    pub config: Option<PathBuf>,
+    /// The folder of the database [default: ~/.local/share/kobel]
+    #[arg(long, value_name = "FOLDER", env = "KOBEL_DATA", global = true)]
+    pub data: Option<PathBuf>,
+}
+
+/// Options of `kobel serve`.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct ServeOptions {
+    /// Address and port to listen on; 0.0.0.0:8000 for every network [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "KOBEL_LISTEN", value_parser = socket_address)]
+    #[serde(default, deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+
+    // Of the file only; the flag stands with those of every command.
+    #[arg(skip)]
+    pub data: Option<PathBuf>,
+
+    /// The origin under which browsers reach the hub when a proxy stands before it, such as
+    /// https://kobel.example.com. Links are made with it, and with https cookies are marked Secure
+    #[arg(long, value_name = "ORIGIN", env = "KOBEL_PUBLIC_URL")]
+    pub public_url: Option<Origin>,
+
+    /// Another host name that the hub answers to. It always answers to localhost, to its
+    /// addresses, to this machine's name and to that of --public-url [repeatable]
+    #[arg(
+        long = "allowed-host",
+        value_name = "NAME",
+        env = "KOBEL_ALLOWED_HOSTS",
+        value_delimiter = ','
+    )]
+    pub allowed_hosts: Option<Vec<HostName>>,
+
+    /// Another origin whose pages may call the hub [repeatable]
+    #[arg(
+        long = "allowed-origin",
+        value_name = "ORIGIN",
+        env = "KOBEL_ALLOWED_ORIGINS",
+        value_delimiter = ','
+    )]
+    pub allowed_origins: Option<Vec<Origin>>,
+
+    /// The container engine: auto, off, or an address such as unix:///run/podman/podman.sock.
+    /// auto tries DOCKER_HOST, then the usual sockets of Docker and Podman, rootless ones too
+    /// [default: auto]
+    #[arg(long, value_name = "ENGINE", env = "KOBEL_DOCKER")]
+    pub docker: Option<Docker>,
+
+    /// How log lines look [default: human]
+    #[arg(long, value_name = "FORMAT", env = "KOBEL_LOG_FORMAT", value_enum)]
+    pub log_format: Option<LogFormat>,
+
+    /// Which log lines there are: error, warn, info, debug or trace, or filters such as
+    /// info,kobel_collect=debug [default: info]
+    #[arg(long, value_name = "FILTER", env = "KOBEL_LOG")]
+    pub log: Option<String>,
+
+    /// How long a sign-in on the page lasts [default: 30d]
+    #[arg(long, value_name = "TIME", env = "KOBEL_SESSION_LIFETIME")]
+    pub session_lifetime: Option<Span>,
+
+    /// Threads that serve viewers [default: one per core]
+    #[arg(long, value_name = "COUNT", env = "KOBEL_SHARDS")]
+    pub shards: Option<usize>,
+
+    /// How often a viewer is pinged [default: 25s]
+    #[arg(long, value_name = "TIME", env = "KOBEL_PING_INTERVAL")]
+    pub ping_interval: Option<Span>,
+
+    /// How long a viewer may take to answer a ping [default: 60s]
+    #[arg(long, value_name = "TIME", env = "KOBEL_PING_TIMEOUT")]
+    pub ping_timeout: Option<Span>,
+
+    /// How long an upgrade from polling to WebSocket may take [default: 30s]
+    #[arg(long, value_name = "TIME", env = "KOBEL_UPGRADE_TIMEOUT")]
+    pub upgrade_timeout: Option<Span>,
+
+    /// How long the head of an HTTP request may take [default: 10s]
+    #[arg(long, value_name = "TIME", env = "KOBEL_HEADER_TIMEOUT")]
+    pub header_timeout: Option<Span>,
+
+    /// The most bytes of a message from a viewer [default: 1000000]
+    #[arg(long, value_name = "BYTES", env = "KOBEL_MAX_PAYLOAD")]
+    pub max_payload: Option<usize>,
+
+    /// The most connections in all [default: 100000]
+    #[arg(long, value_name = "COUNT", env = "KOBEL_MAX_CONNECTIONS")]
+    pub max_connections: Option<usize>,
+
+    /// The most connections from one address [default: 20000]
+    #[arg(long, value_name = "COUNT", env = "KOBEL_MAX_CONNECTIONS_PER_ADDRESS")]
+    pub max_connections_per_address: Option<usize>,
+
+    /// The most subscriptions of one connection [default: 1000]
+    #[arg(long, value_name = "COUNT", env = "KOBEL_MAX_SUBSCRIPTIONS")]
+    pub max_subscriptions: Option<usize>,
+
+    /// The most events a second from one connection [default: 100]
+    #[arg(long, value_name = "COUNT", env = "KOBEL_EVENTS_PER_SECOND")]
+    pub events_per_second: Option<u32>,
+
+    // Known so that its absence here is said, not silently ignored.
+    #[arg(long, hide = true, env = "ENABLE_CLUSTERING")]
+    pub enable_clustering: Option<bool>,
+}
+
+impl ServeOptions {
+    /// What is said here, and where nothing is said, what the file says.
+    pub(crate) fn over(self, file: Self) -> Self {
+        Self {
+            listen: self.listen.or(file.listen),
+            data: self.data.or(file.data),
+            public_url: self.public_url.or(file.public_url),
+            allowed_hosts: self.allowed_hosts.or(file.allowed_hosts),
+            allowed_origins: self.allowed_origins.or(file.allowed_origins),
+            docker: self.docker.or(file.docker),
+            log_format: self.log_format.or(file.log_format),
+            log: self.log.or(file.log),
+            session_lifetime: self.session_lifetime.or(file.session_lifetime),
+            shards: self.shards.or(file.shards),
+            ping_interval: self.ping_interval.or(file.ping_interval),
+            ping_timeout: self.ping_timeout.or(file.ping_timeout),
+            upgrade_timeout: self.upgrade_timeout.or(file.upgrade_timeout),
+            header_timeout: self.header_timeout.or(file.header_timeout),
+            max_payload: self.max_payload.or(file.max_payload),
+            max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_address: self
+                .max_connections_per_address
+                .or(file.max_connections_per_address),
+            max_subscriptions: self.max_subscriptions.or(file.max_subscriptions),
+            events_per_second: self.events_per_second.or(file.events_per_second),
+            enable_clustering: self.enable_clustering.or(file.enable_clustering),
+        }
+    }
+}
+
+/// Where the container engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Docker {
+    /// Wherever it usually is.
+    Auto,
+    /// Nobody looks for one.
+    Off,
+    /// At this address.
+    At(String),
+}
+
+impl FromStr for Docker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            address => match kobel_collect::docker::Endpoints::only(address) {
+                Ok(_) => Ok(Self::At(address.to_owned())),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Docker {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Human,
+    /// A JSON object a line.
+    Json,
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("{text:?} is no address with a port: write it as 127.0.0.1:8000 or [::1]:8000")
+    })
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    socket_address(&text).map(Some).map_err(de::Error::custom)
+}

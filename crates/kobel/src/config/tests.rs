@@ -1,0 +1,58 @@
+//! Flags over file, and what is said of a wrong file.
+
+use super::*;
+
+fn load(toml: &str, options: ServeOptions) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kobel.toml");
+    std::fs::write(&file, toml).unwrap();
+    let common = Common { config: Some(file), data: Some("/data".into()) };
+    Config::load(&common, options)
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let toml =
+        "listen = \"0.0.0.0:9000\"\nping-interval = \"10s\"\nallowed-hosts = [\"a.example\"]";
+    let options = ServeOptions {
+        ping_interval: Some(Span(Duration::from_secs(5))),
+        ..ServeOptions::default()
+    };
+    let config = load(toml, options).unwrap();
+    assert_eq!(config.listen.to_string(), "0.0.0.0:9000");
+    assert_eq!(config.fanout.ping_interval, Duration::from_secs(5));
+    assert_eq!(config.fanout.ping_timeout, Duration::from_secs(60));
+    assert_eq!(config.allowed_hosts[0].as_str(), "a.example");
+    assert_eq!(config.base_url(), "http://127.0.0.1:9000");
+    let config = load("public-url = \"https://k.example/\"", ServeOptions::default()).unwrap();
+    assert_eq!(config.base_url(), "https://k.example");
+}
+
+#[test]
+fn a_wrong_file_is_shown_with_its_line_and_what_would_be_right() {
+    for (toml, says) in [
+        ("listen = 8000", ["line 1", "string"]),
+        ("\nlisten = \"8000\"", ["line 2", "write it as 127.0.0.1:8000"]),
+        ("listne = \"127.0.0.1:8000\"", ["unknown field `listne`", "`listen`"]),
+        ("ping-interval = \"25\"", ["25s", "line 1"]),
+        ("log-format = \"xml\"", ["`human`", "`json`"]),
+        ("allowed-origins = [\"*\"]", ["is no origin", "line 1"]),
+        ("docker = \"nowhere\"", ["nowhere", "line 1"]),
+    ] {
+        let error = load(toml, ServeOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("kobel.toml"), "{error}");
+        for part in says {
+            assert!(error.contains(part), "{toml}: {part:?} is not in: {error}");
+        }
+    }
+    let missing = Common { config: Some("/no/such.toml".into()), data: None };
+    let error = Config::load(&missing, ServeOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("/no/such.toml"), "{error}");
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    let options = ServeOptions { enable_clustering: Some(true), ..ServeOptions::default() };
+    let error = load("", options).unwrap_err().to_string();
+    assert!(error.contains("one node"), "{error}");
+}

@@ -1,0 +1,116 @@
+//! The HTTP side: one port for the page, the API, the live connection, metrics and health.
+
+pub(crate) mod cookie;
+mod error;
+mod guard;
+mod page;
+mod session;
+mod status;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::ConnectInfo,
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use http::{HeaderMap, HeaderValue, Request, header};
+use hyper::body::Incoming;
+use kobel_fanout::Server;
+use kobel_hub::store::Store;
+use tower::ServiceExt;
+
+pub(crate) use guard::Guard;
+pub(crate) use status::Readiness;
+
+use crate::{metrics::Gather, sign_in::Throttle};
+use error::ApiError;
+
+/// What the page may load and where it may connect: itself only. Styles of single elements are
+/// computed (the width of a bar), so they stand in the document.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; \
+     style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; \
+     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// What answers HTTP requests. Cloned freely.
+#[derive(Clone)]
+pub(crate) struct Site {
+    guard: Guard,
+    server: Server,
+    router: Router,
+}
+
+/// What the routes share.
+pub(crate) struct Shared {
+    /// The database.
+    pub store: Store,
+    /// How long a page's session lasts.
+    pub session_lifetime: Duration,
+    /// Whether cookies are for https only.
+    pub secure: bool,
+    /// Failed sign-ins. Held for a look into a table.
+    pub throttle: Mutex<Throttle>,
+    /// What `/metrics` shows.
+    pub metrics: Gather,
+    /// Whether the hub is ready for viewers.
+    pub ready: Readiness,
+}
+
+type State = axum::extract::State<Arc<Shared>>;
+
+impl Site {
+    /// Made of the fan-out's server and what the routes share.
+    pub(crate) fn new(guard: Guard, server: Server, shared: Arc<Shared>) -> Self {
+        let api = Router::new()
+            .route("/session", get(session::show).post(session::sign_in).delete(session::sign_out))
+            .route("/session/link", post(session::sign_in_by_link))
+            .route("/account/password", put(session::set_password))
+            .fallback(async || ApiError::not_found("no such path in the API"));
+        let router = Router::new()
+            .nest("/api/v1", api)
+            .route("/metrics", get(status::metrics))
+            .route("/healthz", get(status::healthz))
+            .route("/readyz", get(status::readyz))
+            .fallback(page::serve)
+            .with_state(shared);
+        Self { guard, server, router }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response {
+        // A health check asks by whatever name it has.
+        let health = matches!(request.uri().path(), "/healthz" | "/readyz");
+        if !health && let Err(refused) = self.guard.check(request.headers()) {
+            return ApiError::refused(&refused).into_response();
+        }
+        if request.uri().path() == self.server.config().path {
+            return self.server.handle(request, remote).await.map(Body::new);
+        }
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(ConnectInfo(remote));
+        // The router's error is `Infallible`.
+        let mut answer = match self.router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        harden(answer.headers_mut());
+        answer
+    }
+}
+
+fn harden(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}

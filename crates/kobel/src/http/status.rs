@@ -1,0 +1,77 @@
+//! Health and metrics.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use axum::{
+    extract::ConnectInfo,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, header};
+use kobel_wire::Timestamp;
+
+use super::{State, error::ApiError};
+
+/// Whether the hub is ready for viewers: from the first listen to the begin of the shutdown.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Readiness(Arc<AtomicBool>);
+
+impl Readiness {
+    /// Says whether it is.
+    pub(crate) fn set(&self, ready: bool) {
+        self.0.store(ready, Ordering::Relaxed);
+    }
+}
+
+/// The process lives.
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// It is ready for viewers: it listens, is not about to end, and its database answers.
+pub(crate) async fn readyz(shared: State) -> Response {
+    if !shared.ready.0.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or shutting down\n")
+            .into_response();
+    }
+    match shared.store.ping().await {
+        Ok(()) => "ok\n".into_response(),
+        Err(error) => {
+            tracing::error!(%error, "the store does not answer");
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store does not answer\n")
+                .into_response()
+        }
+    }
+}
+
+/// Metrics in the text format of OpenMetrics 1.0. This machine may ask; anybody else needs a
+/// token.
+pub(crate) async fn metrics(
+    shared: State,
+    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    // Behind a proxy on this machine everybody seems to be this machine.
+    let proxied = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
+    if !remote.ip().to_canonical().is_loopback() || proxied {
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let known = match token {
+            Some(token) => shared.store.by_token(token, Timestamp::now()).await?,
+            None => None,
+        };
+        if known.is_none() {
+            let message = "metrics: send an API token as Authorization: Bearer …";
+            return Err(ApiError::unauthorized(message));
+        }
+    }
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let text = shared.metrics.text().await;
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}

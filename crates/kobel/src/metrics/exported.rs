@@ -1,0 +1,228 @@
+//! Names, labels and help of every metric.
+
+use std::{fmt, sync::Arc};
+
+use kobel_collect::CollectSnapshot;
+use kobel_fanout::{Histogram, Snapshot};
+use kobel_hub::{ingest::Replaced, live::LiveStats, room::RoomKind};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
+    metrics::MetricType,
+};
+
+use super::process::Process;
+
+/// Upper bounds of the message sizes, bytes; those of the fan-out's histogram.
+const SIZES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, f64::MAX];
+
+/// Figures at one instant.
+#[derive(Debug)]
+pub(crate) struct Exported {
+    pub fanout: Snapshot,
+    pub hub: LiveStats,
+    pub replaced: Replaced,
+    pub collect: CollectSnapshot,
+    pub process: Process,
+}
+
+struct Out<'a>(DescriptorEncoder<'a>);
+
+impl Out<'_> {
+    fn counters<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn gauges<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (L, u64)>,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in values {
+            metric.encode_family(&labels)?.encode_gauge(&(value as i64))?;
+        }
+        Ok(())
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: impl Into<Option<u64>>) -> fmt::Result {
+        match value.into() {
+            Some(value) => self.counters(name, help, [(NONE, value)]),
+            None => Ok(()),
+        }
+    }
+
+    fn seconds(&mut self, name: &str, help: &str, value: impl Into<Option<f64>>) -> fmt::Result {
+        let Some(value) = value.into() else { return Ok(()) };
+        let mut metric = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter::<NoLabelSet, _, u64>(&value, None)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Into<Option<u64>>) -> fmt::Result {
+        match value.into() {
+            Some(value) => self.gauges(name, help, [(NONE, value)]),
+            None => Ok(()),
+        }
+    }
+}
+
+const NONE: [(&str, &str); 0] = [];
+
+impl Collector for Exported {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Out(encoder);
+        self.websocket(&mut out)?;
+        self.fanout(&mut out)?;
+        self.hub(&mut out)?;
+        self.collect(&mut out)?;
+        self.process(&mut out)
+    }
+}
+
+impl Exported {
+    /// The names of the post that the project grew from.
+    fn websocket(&self, out: &mut Out<'_>) -> fmt::Result {
+        let fanout = &self.fanout;
+        let namespace = |(ns, n): (&Arc<str>, &u64)| ([("namespace", ns.to_string())], *n);
+        let event = |((ns, event), n): (&(Arc<str>, Arc<str>), &u64)| {
+            ([("namespace", ns.to_string()), ("event", event.to_string())], *n)
+        };
+        out.counters(
+            "websocket_connections",
+            "Sockets that ever connected, by namespace",
+            fanout.connections.iter().map(namespace),
+        )?;
+        out.gauges(
+            "websocket_connections_active",
+            "Sockets that are connected, by namespace",
+            fanout.active.iter().map(namespace),
+        )?;
+        out.counters(
+            "websocket_messages_received",
+            "Messages from clients; unknown events count as other",
+            fanout.received.iter().map(event),
+        )?;
+        out.counters(
+            "websocket_messages_sent",
+            "Messages to clients; a broadcast counts once per recipient",
+            fanout.sent.iter().map(event),
+        )?;
+        self.sizes(out)?;
+        let kinds = RoomKind::ALL.iter().zip(self.hub.subscriptions);
+        out.gauges(
+            "websocket_subscriptions_active",
+            "Subscriptions, by type of room",
+            kinds.map(|(kind, count)| ([("type", kind.as_str())], count)),
+        )?;
+        out.counters(
+            "websocket_errors",
+            "Errors of clients and of connections",
+            fanout.errors.iter().map(|((ns, kind), n)| {
+                ([("namespace", ns.to_string()), ("error_type", (*kind).to_owned())], *n)
+            }),
+        )
+    }
+
+    fn sizes(&self, out: &mut Out<'_>) -> fmt::Result {
+        let mut metric = out.0.encode_descriptor(
+            "websocket_message_size_bytes",
+            "Sizes of messages: JSON from clients, complete frames to clients",
+            None,
+            MetricType::Histogram,
+        )?;
+        for (direction, sizes) in
+            [("in", &self.fanout.received_size), ("out", &self.fanout.sent_size)]
+        {
+            for (namespace, Histogram { buckets, sum }) in sizes {
+                let labels = [("namespace", namespace.as_ref()), ("direction", direction)];
+                let buckets: Vec<_> = SIZES.into_iter().zip(*buckets).collect();
+                let count = buckets.iter().map(|(_, n)| n).sum();
+                metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                    *sum as f64,
+                    count,
+                    &buckets,
+                    None,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fanout(&self, out: &mut Out<'_>) -> fmt::Result {
+        let fanout = &self.fanout;
+        let transports = [("polling", fanout.polling), ("websocket", fanout.websocket)];
+        out.gauges(
+            "kobel_sessions",
+            "Engine.IO sessions, by transport",
+            transports.map(|(transport, count)| ([("transport", transport)], count)),
+        )?;
+        out.counters(
+            "kobel_sessions_closed",
+            "Engine.IO sessions that ended, by reason",
+            fanout.closed.iter().map(|(reason, n)| ([("reason", *reason)], *n)),
+        )?;
+        let help = "Frames that a newer one replaced before a slow client took them";
+        out.counter("kobel_frames_conflated", help, fanout.conflated)?;
+        let help = "Frames dropped because too much waited for a slow client";
+        out.counter("kobel_frames_dropped", help, fanout.dropped)?;
+        out.gauge("kobel_backlog_bytes", "Bytes that wait for slow clients", fanout.backlog_bytes)
+    }
+
+    fn hub(&self, out: &mut Out<'_>) -> fmt::Result {
+        let hub = &self.hub;
+        out.gauge("kobel_devices", "Devices known", hub.devices)?;
+        out.gauge("kobel_containers", "Containers known", hub.containers)?;
+        out.gauge("kobel_viewers", "Sockets that are signed in", hub.viewers)?;
+        out.counter("kobel_room_events", "Events of all rooms, watched or not", hub.events)?;
+        let help = "Events kept back from viewers who may not see the device any more";
+        out.counter("kobel_events_denied", help, hub.denied)?;
+        let replaced = [("sample", self.replaced.samples), ("container", self.replaced.containers)];
+        out.counters(
+            "kobel_ingest_replaced",
+            "Reports that a newer one replaced before the hub took them",
+            replaced.map(|(kind, count)| ([("kind", kind)], count)),
+        )
+    }
+
+    fn collect(&self, out: &mut Out<'_>) -> fmt::Result {
+        let collect = &self.collect;
+        out.counter("kobel_collect_samples", "Samples read", collect.samples)?;
+        let help = "Samples that could not be read";
+        out.counter("kobel_collect_sample_errors", help, collect.sample_errors)?;
+        let help = "Time spent reading samples";
+        let spent = collect.sample_duration_micros as f64 / 1e6;
+        out.seconds("kobel_collect_sample_duration_seconds", help, spent)?;
+        let mut lag = out.0.encode_descriptor(
+            "kobel_collect_lag_seconds",
+            "How late the last sample was read",
+            None,
+            MetricType::Gauge,
+        )?;
+        lag.encode_gauge(&(collect.lag_micros as f64 / 1e6))?;
+        let help = "Events of container engines";
+        out.counter("kobel_collect_container_events", help, collect.container_events)?;
+        let help = "How often a container engine was reached again after it had been lost";
+        out.counter("kobel_collect_engine_reconnects", help, collect.engine_reconnects)
+    }
+
+    fn process(&self, out: &mut Out<'_>) -> fmt::Result {
+        let process = &self.process;
+        out.seconds("process_cpu_seconds", "User and system time", process.cpu_seconds)?;
+        out.gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes)?;
+        out.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
+        out.gauge("process_max_fds", "The most file descriptors", process.max_fds)?;
+        out.gauge("process_threads", "Threads", process.threads)?;
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        out.gauges("kobel_build_info", "The version that runs", [(version, 1)])
+    }
+}

@@ -1,0 +1,47 @@
+//! Metrics of the hub itself, for Prometheus.
+//!
+//! Nothing is counted here. Each part of the hub counts for itself, where it costs next to
+//! nothing; a scrape gathers the figures and writes them down.
+
+mod exported;
+mod process;
+
+use std::sync::Arc;
+
+use kobel_collect::CollectStats;
+use kobel_fanout::Server;
+use kobel_hub::{hub::HubHandle, ingest::Ingest};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+use exported::Exported;
+
+/// Where the figures come from.
+pub(crate) struct Gather {
+    /// The fan-out.
+    pub server: Server,
+    /// The hub.
+    pub hub: HubHandle,
+    /// The way from the sources.
+    pub ingest: Ingest,
+    /// The sources.
+    pub collect: Arc<CollectStats>,
+}
+
+impl Gather {
+    /// All figures now, as OpenMetrics text.
+    pub(crate) async fn text(&self) -> String {
+        let exported = Exported {
+            fanout: self.server.snapshot().await,
+            hub: self.hub.stats(),
+            replaced: self.ingest.replaced(),
+            collect: self.collect.snapshot(),
+            process: process::read(),
+        };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(exported));
+        let mut text = String::with_capacity(8 * 1024);
+        // Writing to a `String` does not fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}

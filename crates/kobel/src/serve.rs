@@ -1,0 +1,283 @@
+//! `kobel serve`: puts the parts together, and takes them apart in order.
+
+mod farewell;
+mod signals;
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kobel_collect::{
+    CollectStats, Target,
+    docker::{DockerSource, Endpoints},
+    local::{self, LocalSource},
+};
+use kobel_fanout::Server;
+use kobel_hub::{
+    hub::Hub,
+    ingest::{self, Ingest},
+    store::{Store, StoreError, StoredDevice},
+};
+use kobel_wire::{Device, DeviceState, Engine, EngineState, Facts, SourceKind, Timestamp};
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, ConfigError, Docker},
+    data_folder::{self, DataFolderError},
+    http::{Guard, Readiness, Shared, Site},
+    metrics::Gather,
+    sign_in::{self, SignIn, Throttle},
+};
+
+/// How often this machine is read.
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// How long a printed sign-in link holds.
+pub(crate) const LINK_LIFETIME: Duration = Duration::from_secs(3600);
+
+/// How long viewers get to take what waits for them.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long each further step of the shutdown may take.
+const STEP: Duration = Duration::from_secs(3);
+
+/// Why the hub did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServeError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The folder cannot be used.
+    #[error(transparent)]
+    DataFolder(#[from] DataFolderError),
+    /// The store cannot be used.
+    #[error("the store in {0} cannot be used: {1}")]
+    Store(String, StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}; choose another address by --listen")]
+    Listen(SocketAddr, io::Error),
+    /// The system gave no threads, no signals or no sockets.
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+    /// A part that must run ended by itself.
+    #[error("{0} ended unexpectedly; see the log")]
+    Ended(&'static str),
+}
+
+/// Runs the hub until it is told to end.
+pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
+    raise_file_limit(config.serve.connections);
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| ServeError::Listen(config.listen, error))?;
+    // The port may have been chosen by the system.
+    let config = Config { listen: listener.local_addr()?, ..config };
+    let _lock = data_folder::lock(&config.data, &config.base_url())?;
+    let store_error = |error| ServeError::Store(config.data.display().to_string(), error);
+    let store = Store::open(&config.data).await.map_err(store_error)?;
+
+    let facts = local::facts();
+    let guard = Guard::new(
+        &facts.hostname,
+        config.public_url.as_ref(),
+        &config.allowed_hosts,
+        &config.allowed_origins,
+    );
+    let device = this_machine(&store, &facts).await.map_err(store_error)?;
+    let (ingest, inbox) = ingest::channel();
+    let stats = Arc::new(CollectStats::default());
+
+    // Ended in this order: sources, then viewers, then the hub between them.
+    let (sources, hub_end, accept) =
+        (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+    let mut tasks: JoinSet<&'static str> = JoinSet::new();
+
+    let mut hub = Hub::new(&epoch(), config.max_subscriptions);
+    hub.add_device(described(&device, facts, &config), PERIOD);
+    let handle = hub.handle();
+    let sign_in = Arc::new(SignIn::new(store.clone(), guard.clone()));
+    let gate = Arc::new(hub.gate(sign_in, hub_end.clone()));
+    let server = Server::start(config.fanout.clone(), gate)?;
+
+    let running = hub.run(inbox, server.clone(), hub_end.clone());
+    tasks.spawn(async {
+        running.await;
+        "the hub"
+    });
+    let watching = sign_in::watch(store.clone(), handle.clone(), hub_end.clone());
+    tasks.spawn(async {
+        watching.await;
+        "the watch over credentials"
+    });
+    collect(&config, &device, &ingest, &stats, &sources, &mut tasks);
+
+    let ready = Readiness::default();
+    let shared = Arc::new(Shared {
+        store: store.clone(),
+        session_lifetime: config.session_lifetime,
+        secure: config.public_url.as_ref().is_some_and(crate::config::Origin::is_secure),
+        throttle: Mutex::new(Throttle::default()),
+        metrics: Gather { server: server.clone(), hub: handle, ingest, collect: stats },
+        ready: ready.clone(),
+    });
+    let site = Site::new(guard, server.clone(), shared);
+    let app = move |request, remote| {
+        let site = site.clone();
+        async move { site.answer(request, remote).await }
+    };
+    let listening = kobel_fanout::serve(listener, config.serve.clone(), app, accept.clone());
+    tasks.spawn(async {
+        if let Err(error) = listening.await {
+            tracing::error!(%error, "the listener failed");
+        }
+        "the listener"
+    });
+
+    let mut signals = signals::Signals::new()?;
+    ready.set(true);
+    tracing::info!(address = %config.listen, data = %config.data.display(), "listening");
+    greet(&config, &store, &device).await.map_err(store_error)?;
+
+    let ended = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "shutting down; once more to end at once");
+            Ok(())
+        }
+        ended = tasks.join_next() => match ended {
+            Some(Ok(part)) => Err(ServeError::Ended(part)),
+            _ => Err(ServeError::Ended("a part of the hub")),
+        },
+    };
+
+    ready.set(false);
+    let shutdown = async {
+        accept.cancel();
+        sources.cancel();
+        server.shutdown(DRAIN, farewell::spread()).await;
+        hub_end.cancel();
+        if timeout(STEP, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!("some tasks did not end in time");
+        }
+        store.close().await;
+    };
+    tokio::select! {
+        () = shutdown => tracing::info!("ended"),
+        signal = signals.next() => tracing::warn!(signal, "ended at once"),
+    }
+    ended
+}
+
+/// This machine's identity; its machine-id(5) tells it from another one that the folder is moved
+/// to.
+async fn this_machine(store: &Store, facts: &Facts) -> Result<StoredDevice, StoreError> {
+    let key = local::machine_id().unwrap_or_default();
+    store.device(SourceKind::Local, &key, &facts.hostname, Timestamp::now()).await
+}
+
+fn described(device: &StoredDevice, facts: Facts, config: &Config) -> Device {
+    let now = Timestamp::now();
+    let mut engine = Engine::unknown(now);
+    if config.docker == Docker::Off {
+        engine.state = EngineState::Absent;
+        engine.message =
+            Some("Docker is not looked for: the hub was started with --docker off".into());
+    }
+    Device {
+        device_uuid: device.uuid,
+        id: device.id,
+        name: device.name.clone(),
+        tags: device.tags.clone(),
+        source: SourceKind::Local,
+        state: DeviceState::Online,
+        state_reason: None,
+        state_since: now,
+        facts,
+        engine,
+    }
+}
+
+fn collect(
+    config: &Config,
+    device: &StoredDevice,
+    ingest: &Ingest,
+    stats: &Arc<CollectStats>,
+    cancel: &CancellationToken,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    let target = Target { device: device.uuid, id: device.id };
+    let source = LocalSource::new(target, ingest.clone(), PERIOD, Arc::clone(stats));
+    let reading = source.run(cancel.clone());
+    tasks.spawn(async {
+        reading.await;
+        "the reading of this machine"
+    });
+    let endpoints = match &config.docker {
+        Docker::Off => return,
+        Docker::Auto => Endpoints::from_env(),
+        // Checked when the configuration was read.
+        Docker::At(address) => match Endpoints::only(address) {
+            Ok(endpoints) => endpoints,
+            Err(error) => return tracing::error!(%error, "the container engine's address"),
+        },
+    };
+    let source = DockerSource::new(target, ingest.clone(), endpoints, Arc::clone(stats));
+    let reading = source.run(cancel.clone());
+    tasks.spawn(async {
+        reading.await;
+        "the reading of containers"
+    });
+}
+
+/// Names this run, so that a viewer's position in a stream of the run before is known to be old.
+fn epoch() -> String {
+    uuid::Uuid::now_v7().simple().to_string()
+}
+
+async fn greet(config: &Config, store: &Store, device: &StoredDevice) -> Result<(), StoreError> {
+    let base = config.base_url();
+    println!("Kobel {} watches {} and its containers.", env!("CARGO_PKG_VERSION"), device.name);
+    let admin = store.first_admin(Timestamp::now()).await?;
+    if store.nobody_has_a_password().await? {
+        let link = store.make_link(admin.id, LINK_LIFETIME, Timestamp::now()).await?;
+        println!("\n  {base}/sign-in#{}\n", link.secret);
+        println!("Open this link to sign in as {}. It works once, within an hour.", admin.name);
+    } else {
+        println!("\n  {base}\n");
+    }
+    if !config.listen.ip().is_loopback() && config.public_url.is_none() {
+        tracing::warn!(
+            "other machines can reach this hub, without encryption; put a proxy with TLS before \
+             it and name it by --public-url"
+        );
+    }
+    Ok(())
+}
+
+/// A socket is an open file: as many as the system allows, and a word if that is too few.
+fn raise_file_limit(connections: usize) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+        }
+    }
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    if most < connections as u64 {
+        tracing::debug!(
+            limit = most,
+            "the limit of open files (ulimit -n) is below --max-connections and comes first"
+        );
+    }
+}
+
+/// Where the link for a folder's hub points to.
+pub(crate) fn link_base(folder: &Path) -> String {
+    data_folder::base_url(folder).unwrap_or_else(|| "http://127.0.0.1:8000".into())
+}

@@ -1,0 +1,79 @@
+//! Who may come in: sockets by token or by the page's cookie, and the end of what was revoked.
+
+mod revocation;
+mod throttle;
+
+use kobel_fanout::Handshake;
+use kobel_hub::{access::Principal, gate::Authenticate, store::Store};
+use kobel_wire::{
+    Timestamp,
+    event::{ErrorBody, ErrorCode},
+};
+use serde_json::value::RawValue;
+
+pub(crate) use revocation::watch;
+pub(crate) use throttle::Throttle;
+
+use crate::http::{Guard, cookie};
+
+/// Signs sockets in.
+#[derive(Debug)]
+pub(crate) struct SignIn {
+    store: Store,
+    guard: Guard,
+}
+
+impl SignIn {
+    /// By this store; pages by these origins.
+    pub(crate) fn new(store: Store, guard: Guard) -> Self {
+        Self { store, guard }
+    }
+}
+
+/// What a CONNECT packet brings.
+#[derive(serde::Deserialize)]
+struct Auth {
+    token: Option<String>,
+}
+
+impl Authenticate for SignIn {
+    async fn authenticate(
+        &self,
+        handshake: &Handshake,
+        auth: Option<&RawValue>,
+    ) -> Result<Principal, ErrorBody> {
+        let unauthorized = |message: &str| ErrorBody {
+            code: ErrorCode::Unauthorized,
+            message: message.to_owned(),
+        };
+        let now = Timestamp::now();
+        // Anything but an object with a text in it is as good as nothing.
+        let token = auth
+            .and_then(|auth| serde_json::from_str::<Auth>(auth.get()).ok())
+            .and_then(|auth| auth.token);
+        let (found, message) = match (token, cookie::read(&handshake.headers)) {
+            (Some(token), _) => {
+                (self.store.by_token(&token, now).await, "the token is wrong, expired or revoked")
+            }
+            // The cookie comes with any request of the browser; the page must show itself, too.
+            (None, Some(session)) if self.guard.is_from_own_page(&handshake.headers) => {
+                (self.store.by_cookie(session, now).await, "the session has ended; sign in again")
+            }
+            (None, Some(_)) => {
+                return Err(unauthorized("a session's cookie needs an allowed Origin"));
+            }
+            (None, None) => {
+                return Err(unauthorized("sign in, or send auth: {token} with an API token"));
+            }
+        };
+        match found {
+            Ok(Some(principal)) => Ok(principal),
+            Ok(None) => Err(unauthorized(message)),
+            Err(error) => {
+                tracing::error!(%error, "cannot look up a credential");
+                let message = "the hub's store failed; try again later".to_owned();
+                Err(ErrorBody { code: ErrorCode::Unavailable, message })
+            }
+        }
+    }
+}
