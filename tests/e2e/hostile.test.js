@@ -53,11 +53,19 @@ for (const [what, wrong] of Object.entries({
   }
 }
 
-test("auth that is no object is no credentials", async () => {
-  for (const auth of [5, "x", [1], { token: 7 }, { token: null }, null]) {
+test("auth without a token in it is no credentials", async () => {
+  for (const auth of ["{}", '{"token":7}', '{"token":null}', '{"Token":"x"}', '{"token":["x"]}']) {
     const session = await openSession(hub);
-    await session.send("40" + JSON.stringify(auth));
-    assert.match(await session.poll(), /^44\{.*"code":"UNAUTHORIZED"/);
+    await session.send("40" + auth);
+    assert.match(await session.poll(), /^44\{.*"code":"UNAUTHORIZED"/, auth);
+  }
+});
+
+test("auth that is no object breaks the protocol", async () => {
+  for (const auth of ["5", '"x"', "[1]", "{"]) {
+    const session = await openSession(hub);
+    assert.equal((await session.send("40" + auth)).status, 400, auth);
+    assert.match(await session.poll(), /Session ID unknown/);
   }
 });
 

@@ -156,9 +156,10 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
 
     ready.set(false);
     let shutdown = async {
-        accept.cancel();
         sources.cancel();
+        // New sessions are refused by now; clients on polling come by once more for the farewell.
         server.shutdown(DRAIN, farewell::spread()).await;
+        accept.cancel();
         hub_end.cancel();
         if timeout(STEP, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!("some tasks did not end in time");
