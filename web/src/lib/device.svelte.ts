@@ -7,7 +7,7 @@ import type { LiveClient } from "./live/client";
 import { Emitter } from "./live/emitter";
 import { Freshness } from "./live/freshness";
 import type { Handlers } from "./live/room";
-import type { Container, Device, DeviceData, ErrorBody, Sample } from "./live/types";
+import type { Container, Device, DeviceData, ErrorBody, Process, Sample } from "./live/types";
 import { known } from "./known";
 
 export class ContainerRow {
@@ -21,6 +21,8 @@ export class ContainerRow {
 export class DeviceModel implements Feed<DeviceSeries> {
   device = $state.raw<Device>();
   sample = $state.raw<Sample | null>(null);
+  /** The busiest processes; they come with some samples only, and hold until the next come. */
+  processes = $state.raw<Process[]>();
   /** Replaced when a container comes or goes; a change of one stays within its row. */
   containers = $state.raw<ContainerRow[]>([]);
   refusal = $state.raw<ErrorBody>();
@@ -30,12 +32,15 @@ export class DeviceModel implements Feed<DeviceSeries> {
   readonly columns = new Columns<DeviceSeries>(DEVICE_SERIES);
   readonly changed = new Emitter<void>();
   readonly fresh = new Freshness();
-  /** When a container last changed. */
-  readonly containersFresh = new Freshness();
+  /** When a container last changed, epoch milliseconds by the local clock. */
+  containersAt: number | undefined;
+  /** When the processes came, by the same clock. */
+  processesAt: number | undefined;
 
   #rows = new Map<string, ContainerRow>();
   #waiting = new Map<string, Container>();
   #sample: Sample | null = null;
+  #processes: Process[] | undefined;
   #flush = perFrame(() => this.#show());
 
   constructor(
@@ -60,7 +65,8 @@ export class DeviceModel implements Feed<DeviceSeries> {
     this.columns.load(data.recent);
     this.#sample = data.sample;
     this.fresh.snapshot(data.sample, data.device.state, Date.now(), this.live.skew);
-    this.containersFresh.at = this.fresh.at;
+    this.containersAt = this.fresh.at;
+    this.#noteProcesses(data.sample);
     const there = new Set(data.containers.map((container) => container.containerId));
     for (const id of [...this.#rows.keys()]) {
       if (!there.has(id)) this.#rows.delete(id);
@@ -73,19 +79,27 @@ export class DeviceModel implements Feed<DeviceSeries> {
   #stats(sample: Sample): void {
     this.#sample = sample;
     this.fresh.next(sample, sample.state, Date.now(), this.live.skew);
+    this.#noteProcesses(sample);
     this.columns.push(Date.parse(sample.sampledAt), (name) => figure(sample, name));
     this.#flush();
   }
 
   #change(container: Container): void {
-    this.containersFresh.at = Date.now();
+    this.containersAt = Date.now();
     this.#waiting.set(container.containerId, container);
     if (this.device) known.containers(this.device, [container]);
     this.#flush();
   }
 
+  #noteProcesses(sample: Sample | null): void {
+    if (!sample?.processes) return;
+    this.#processes = sample.processes;
+    this.processesAt = this.fresh.at;
+  }
+
   #show(): void {
     this.sample = this.#sample;
+    this.processes = this.#processes;
     let listed = false;
     for (const [id, container] of this.#waiting) {
       const row = this.#rows.get(id);

@@ -78,7 +78,7 @@ export class Plot {
       width,
       height: this.#height,
       ms: 1,
-      padding: [8, 8, time ? 0 : 4, 0],
+      padding: [8, 18, time ? 0 : 4, 0],
       legend: { show: false },
       scales: {
         x: { time: true, auto: false, range: () => [this.#window.from, this.#window.to] },
