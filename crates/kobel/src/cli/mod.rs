@@ -69,6 +69,9 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     User(user::Command),
+    /// Load a hub, or any other Socket.IO server, with real clients, and measure what they get
+    #[command(after_help = kobel_load::EXAMPLES)]
+    Load(Box<kobel_load::LoadArgs>),
 }
 
 /// Why a command failed.
@@ -86,6 +89,10 @@ pub(crate) enum CliError {
     Password(std::io::Error),
     #[error("the two passwords differ")]
     PasswordsDiffer,
+    #[error(transparent)]
+    Load(#[from] kobel_load::LoadError),
+    #[error("some connections failed; the report says which")]
+    LoadFailed,
 }
 
 impl Cli {
@@ -96,6 +103,12 @@ impl Cli {
                 let config = Config::load(&self.common, *options)?;
                 logging::start(config.log_format, &config.log)?;
                 Ok(serve::run(config).await?)
+            }
+            Command::Load(args) => {
+                // Its loop is as large as all that it may do.
+                let report = Box::pin(kobel_load::run(*args)).await?;
+                print!("{report}");
+                if report.failed() { Err(CliError::LoadFailed) } else { Ok(()) }
             }
             Command::Token(command) => command.run(&open(&self.common).await?.0).await,
             Command::User(command) => {
