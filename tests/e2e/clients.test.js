@@ -129,6 +129,42 @@ test("history: charts are full at once", async () => {
   socket.disconnect();
 });
 
+test("back after a lost connection: what was missed, and nothing twice", async () => {
+  const first = await hub.client(token);
+  const uuid = await hub.deviceUuid(first);
+  const { epoch, seq } = await subscribe(first, { type: "device", id: uuid });
+  first.disconnect();
+  const id = await docker.start("meanwhile");
+  await docker.run("pause", "meanwhile");
+  const socket = await hub.client(token, { transports: ["polling"] });
+  const heard = [];
+  for (const event of ["initialData", "stats", "containerUpdate"]) {
+    socket.on(event, (data) => heard.push([event, data]));
+  }
+  const paused = next(
+    socket,
+    "containerUpdate",
+    ({ data }) => data.containerId === id && data.state === "paused",
+  );
+  const options = { since: { epoch, seq } };
+  const answer = await socket.emitWithAck("subscribe", { type: "device", id: uuid, options });
+  assert.equal(answer.resumed, true);
+  await paused;
+  await next(socket, "stats");
+  assert.ok(!heard.some(([event]) => event === "initialData"));
+  const seqs = heard.map(([, envelope]) => envelope.seq);
+  assert.ok(seqs[0] > seq);
+  assert.deepEqual(
+    seqs,
+    [...new Set(seqs)].sort((a, b) => a - b),
+    "not in order, or twice",
+  );
+  const states = heard.filter(([, e]) => e.data.containerId === id).map(([, e]) => e.data.state);
+  assert.ok(states.includes("running"), "a change in between was left out");
+  await docker.run("rm", "-f", "meanwhile");
+  socket.disconnect();
+});
+
 test("the README's JavaScript example works as it stands", async () => {
   const watch = new Process("watch.mjs", process.execPath, [example("watch.mjs"), hub.url], {
     env: { ...process.env, KOBEL_TOKEN: token },

@@ -57,7 +57,7 @@ pub struct InitialData<'a, T> {
     pub epoch: &'a str,
     /// The number of the last event that this state holds.
     pub seq: Seq,
-    /// Whether events may have been missed between `since` and this state; absent without `since`.
+    /// True where events were missed between `since` and this state; absent without `since`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<bool>,
 }
@@ -132,6 +132,9 @@ pub struct Ack {
     /// The room's last event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<Seq>,
+    /// With `since`: whether what was missed follows, in place of `initialData`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<bool>,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorBody>,
@@ -140,7 +143,7 @@ pub struct Ack {
 impl Ack {
     /// Done, without more to say.
     pub fn done() -> Self {
-        Self { ok: true, room: None, epoch: None, seq: None, error: None }
+        Self { ok: true, room: None, epoch: None, seq: None, resumed: None, error: None }
     }
 
     /// Subscribed to `room`, whose last event was `seq` of `epoch`.

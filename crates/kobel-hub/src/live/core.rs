@@ -97,10 +97,11 @@ impl Live {
             match change {
                 Change::Sample => self.sample_event(uuid, now, wall),
                 Change::Device => self.device_event(uuid, now, wall),
-                Change::Container(id) => self.container_event(uuid, &id, None, now, wall),
+                Change::Container(id) => self.container_event(uuid, &id, None, true, now, wall),
+                Change::Figures(id) => self.container_event(uuid, &id, None, false, now, wall),
                 Change::Removed(gone) => {
                     let id = gone.container.container_id.clone();
-                    self.container_event(uuid, &id, Some(gone), now, wall);
+                    self.container_event(uuid, &id, Some(gone), true, now, wall);
                 }
             }
         }
@@ -129,7 +130,7 @@ impl Live {
         let Some(live) = self.fleet.device_mut(uuid) else {
             return;
         };
-        live.stream.next();
+        live.sample_seq = live.stream.next();
         let Some(sample) = &live.sample else { return };
         let event = Event {
             room: &RoomName::Device(uuid),
@@ -159,6 +160,7 @@ impl Live {
             key: (live.device.id.0 << 2) | 1,
             paced: false,
         };
+        live.ring.push_some(event.kept(wall));
         self.delivery.tell(&event, now, wall);
     }
 
@@ -167,6 +169,7 @@ impl Live {
         uuid: DeviceUuid,
         id: &ContainerId,
         gone: Option<Box<LiveContainer>>,
+        keep: bool,
         now: Instant,
         wall: Timestamp,
     ) {
@@ -192,6 +195,9 @@ impl Live {
             key: (live.key << 2) | 2,
             paced: false,
         };
+        live.seq_in_device = stream.seq;
+        let kept = keep.then(|| in_device.kept(wall)).flatten();
+        device.ring.push_some(kept);
         self.delivery.tell(&in_device, now, wall);
         let own = Event {
             room: &RoomName::Container(id.clone()),
@@ -200,6 +206,7 @@ impl Live {
             key: (live.key << 2) | 3,
             ..in_device
         };
+        live.ring.push_some(keep.then(|| own.kept(wall)).flatten());
         self.delivery.tell(&own, now, wall);
     }
 

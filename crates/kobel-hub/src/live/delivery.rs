@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     Command, LiveStats, Policy,
     groups::{Group, Groups},
+    ring::Kept,
     stream::Stream,
 };
 use crate::room::RoomName;
@@ -51,11 +52,11 @@ pub(crate) struct Event<'a, T> {
 
 /// An update inside a batch of a room of single events.
 #[derive(Serialize)]
-struct Update<'a, T> {
-    id: &'a str,
-    event: &'a str,
-    data: &'a T,
-    seq: u64,
+pub(crate) struct Update<'a, T> {
+    pub(crate) id: &'a str,
+    pub(crate) event: &'a str,
+    pub(crate) data: &'a T,
+    pub(crate) seq: u64,
 }
 
 impl Delivery {
@@ -174,6 +175,12 @@ impl<T: Serialize> Event<'_, T> {
             seq: self.stream.seq,
         };
         logged(Frame::event(NAMESPACE, self.name, &envelope, FramePolicy::Conflate(self.key)))
+    }
+
+    /// The event for those who come back.
+    pub(crate) fn kept(&self, wall: Timestamp) -> Option<Kept> {
+        let (seq, name, id) = (self.stream.seq, self.name, self.id.into());
+        Some(Kept { seq, name, id, data: raw(self.data)?, at: wall })
     }
 
     fn update(&self) -> Option<Arc<RawValue>> {

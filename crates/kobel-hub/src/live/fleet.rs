@@ -9,11 +9,11 @@ use std::{
 use kobel_wire::{
     Container, ContainerId, ContainerState, Device, DeviceState, DeviceUuid, Health, Sample,
     Timestamp,
-    event::{ContainerCounts, DeviceEntry, Totals},
+    event::{ContainerCounts, DeviceEntry, Seq, Totals},
 };
 use tokio::time::Instant;
 
-use super::{history::History, stream::Stream};
+use super::{history::History, ring::Ring, stream::Stream};
 use crate::{access::Access, ingest::DeviceUpdate, live::Policy};
 
 /// A device is stale when no sample came for so many periods.
@@ -47,6 +47,10 @@ pub(crate) struct LiveDevice {
     pub(crate) containers: BTreeMap<ContainerId, LiveContainer>,
     pub(crate) recent: History<15>,
     pub(crate) stream: Stream,
+    /// The last changes told in the device's room.
+    pub(crate) ring: Ring,
+    /// The number of the last `stats` there.
+    pub(crate) sample_seq: Seq,
     /// How often a sample is due.
     period: Duration,
     /// When the last sample came; before the first one, when the device was added.
@@ -60,6 +64,10 @@ pub(crate) struct LiveContainer {
     pub(crate) container: Container,
     pub(crate) recent: History<6>,
     pub(crate) stream: Stream,
+    /// The last changes told in the container's room.
+    pub(crate) ring: Ring,
+    /// The number of its last event in its device's room.
+    pub(crate) seq_in_device: Seq,
     /// Names the container in the conflation of frames; never used twice.
     pub(crate) key: u64,
 }
@@ -73,6 +81,8 @@ pub(crate) enum Change {
     Device,
     /// A container, by its id, is new or changed.
     Container(ContainerId),
+    /// Nothing but a container's figures changed.
+    Figures(ContainerId),
     /// A container is gone.
     Removed(Box<LiveContainer>),
 }
@@ -101,6 +111,8 @@ impl Fleet {
         let live = LiveDevice {
             stream: Stream::new(&self.epoch),
             reported: (device.state, device.state_reason.clone()),
+            ring: Ring::default(),
+            sample_seq: 0,
             device,
             sample: None,
             containers: BTreeMap::new(),
@@ -212,9 +224,11 @@ impl Fleet {
         }
         let live = self.devices.get_mut(&uuid)?;
         let point = container_point(&container);
+        let mut only_figures = false;
         let known = match live.containers.get_mut(&id) {
             Some(known) if known.container == container => return None,
             Some(known) => {
+                only_figures = same_but_figures(&known.container, &container);
                 known.container = container;
                 known
             }
@@ -226,6 +240,8 @@ impl Fleet {
                     container,
                     recent: History::new(&CONTAINER_SERIES),
                     stream: Stream::new(&self.epoch),
+                    ring: Ring::default(),
+                    seq_in_device: 0,
                     key,
                 })
             }
@@ -233,7 +249,7 @@ impl Fleet {
         if point.iter().any(Option::is_some) {
             known.recent.push(wall.as_millis(), point);
         }
-        Some(Change::Container(id))
+        Some(if only_figures { Change::Figures(id) } else { Change::Container(id) })
     }
 
     fn remove(&mut self, uuid: DeviceUuid, id: &ContainerId) -> Option<Change> {
@@ -309,6 +325,24 @@ impl LiveDevice {
             containers: self.counts(),
         }
     }
+}
+
+/// Whether two states of a container differ in nothing but figures, and the status that counts the
+/// time.
+fn same_but_figures(a: &Container, b: &Container) -> bool {
+    let bare = |c: &Container| Container {
+        status: String::new(),
+        cpu: None,
+        memory: None,
+        memory_limit: None,
+        network_in: None,
+        network_out: None,
+        block_read: None,
+        block_write: None,
+        pids: None,
+        ..c.clone()
+    };
+    bare(a) == bare(b)
 }
 
 /// Counts over these devices.

@@ -11,6 +11,8 @@ mod delivery;
 mod fleet;
 mod groups;
 mod history;
+mod resume;
+mod ring;
 mod stream;
 mod viewer;
 

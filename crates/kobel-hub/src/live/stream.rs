@@ -24,8 +24,9 @@ impl Stream {
         self.seq
     }
 
-    /// Whether a viewer that has everything up to `since` has missed something.
-    pub(crate) fn gap_after(&self, since: &Since) -> bool {
-        *self.epoch != *since.epoch || self.seq != since.seq
+    /// Whether a viewer's position is one of this stream: then what it missed can be told from
+    /// what was missed by everybody.
+    pub(crate) fn holds(&self, since: &Since) -> bool {
+        *self.epoch == *since.epoch && since.seq <= self.seq
     }
 }

@@ -19,6 +19,7 @@ use super::{
     fleet::totals,
     groups::{AccessKey, Shape},
     history::History,
+    resume,
     stream::Stream,
 };
 use crate::{
@@ -182,10 +183,18 @@ impl Live {
             viewer.rooms.insert(asked.room.clone(), shape);
         }
 
-        let answer = Ack::subscribed(asked.room.to_string(), stream.epoch.to_string(), stream.seq);
+        let since = asked.options.since.as_ref();
+        let missed = since.and_then(|since| self.missed(&asked.room, &stream, since, wall));
+        let mut answer =
+            Ack::subscribed(asked.room.to_string(), stream.epoch.to_string(), stream.seq);
+        answer.resumed = since.map(|_| missed.is_some());
         self.delivery.out.extend(ack.map(|ack| Command::Ack { socket, ack, answer }));
-        let gap = asked.options.since.as_ref().map(|since| stream.gap_after(since));
-        if let Some(frame) = self.initial(&asked.room, &access, &stream, gap) {
+        if let Some(missed) = missed {
+            let frames = resume::frames(&asked.room, &stream, shape, &missed, wall);
+            let emits = frames.into_iter().map(|frame| Command::Emit { socket, frame });
+            self.delivery.out.extend(emits);
+        } else if let Some(frame) = self.initial(&asked.room, &access, &stream, since.map(|_| true))
+        {
             self.delivery.out.push(Command::Emit { socket, frame });
         }
         self.delivery.out.push(Command::Join { socket, room });

@@ -475,17 +475,120 @@ fn subscribing_again_replaces_the_subscription() {
     assert_eq!(world.live.stats().subscriptions, [0, 0, 0]);
 }
 
+fn since(mut asked: Value, epoch: &str, seq: u64) -> Value {
+    asked["options"]["since"] = json!({ "epoch": epoch, "seq": seq });
+    asked
+}
+
 #[test]
-fn since_says_whether_something_was_missed() {
+fn who_comes_back_gets_exactly_what_it_missed() {
+    let mut world = World::new(1);
+    let running =
+        |id, cpu| Container { cpu: Some(cpu), ..container(1, id, ContainerState::Running, 0) };
+    world.report(1, 0, sample(1, 0, 1.0));
+    world.report(1, 100, containers(vec![running(7, 1.0), running(8, 1.0)]));
+    let socket = world.connect(1, DeviceScope::All);
+    world.subscribe(socket, 200, to_device(1));
+    let seen = world.last(socket)["seq"].as_u64().unwrap();
+    assert_eq!(seen, 3);
+    world.live.disconnected(socket);
+
+    world.report(1, 1000, sample(1, 1000, 2.0)); // 4
+    world.report(1, 1100, containers(vec![container(1, 7, ContainerState::Exited, 0)])); // 5
+    world.report(1, 1200, containers(vec![running(8, 2.0)])); // 6: figures
+    world.report(1, 1300, containers(vec![running(7, 3.0)])); // 7
+    world.report(1, 2000, sample(1, 2000, 3.0)); // 8
+    world.report(1, 2100, containers(vec![running(8, 3.0)])); // 9: figures
+    world.report(1, 2200, containers(vec![running(9, 1.0)])); // 10
+    world.report(1, 2300, containers(vec![container(1, 9, ContainerState::Removed, 0)])); // 11
+
+    let back = world.connect(2, DeviceScope::All);
+    world.subscribe(back, 2400, since(to_device(1), "e1", seen));
+    let ack = &world.acks.last().unwrap().1;
+    assert_eq!((ack.resumed, ack.seq), (Some(true), Some(11)));
+    let got: Vec<_> = world.got[&back]
+        .iter()
+        .map(|(event, data)| {
+            let what = &data["data"];
+            (
+                event.as_str(),
+                data["seq"].as_u64().unwrap(),
+                what["cpu"].as_f64(),
+                what["state"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        got,
+        [
+            // Each change, and of figures the newest; the sample at 4 is replaced by that at 8.
+            ("containerUpdate", 5, None, "exited"),
+            ("containerUpdate", 7, Some(3.0), "running"),
+            ("stats", 8, Some(3.0), "online"),
+            ("containerUpdate", 9, Some(3.0), "running"),
+            ("containerUpdate", 10, Some(1.0), "running"),
+            ("containerUpdate", 11, None, "removed"),
+        ]
+    );
+    // And then the stream goes on.
+    world.report(1, 3000, sample(1, 3000, 4.0));
+    assert_eq!(world.last(back)["seq"], 12);
+
+    // The same in one batch.
+    let batch = world.connect(3, DeviceScope::All);
+    let mut asked = since(to_device(1), "e1", seen);
+    asked["options"]["batch"] = json!(true);
+    world.subscribe(batch, 3100, asked);
+    assert_eq!(world.events(batch), ["batchUpdate"]);
+    let updates = world.last(batch)["updates"].as_array().unwrap();
+    let seqs: Vec<_> = updates.iter().map(|u| u["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, [5, 7, 9, 10, 11, 12]);
+
+    // In the container's own room, too.
+    let own = world.connect(4, DeviceScope::All);
+    world.subscribe(own, 3200, since(to_container(7), "e1", 1));
+    let states: Vec<_> = world.got[&own].iter().map(|(_, data)| &data["data"]["state"]).collect();
+    assert_eq!(states, ["exited", "running"]);
+}
+
+#[test]
+fn who_missed_nothing_gets_nothing_and_who_cannot_be_told_gets_the_state() {
     let mut world = World::new(1);
     world.report(1, 0, sample(1, 0, 1.0));
-    let socket = world.connect(1, DeviceScope::All);
-    for (epoch, seq, gap) in [("e1", 1, false), ("e1", 0, true), ("e0", 1, true)] {
-        let mut asked = to_device(1);
-        asked["options"] = json!({ "since": { "epoch": epoch, "seq": seq } });
-        world.subscribe(socket, 0, asked);
-        assert_eq!(world.last(socket)["gap"], gap, "{epoch} {seq}");
+    for n in 0..600 {
+        let state = if n % 2 == 0 { ContainerState::Running } else { ContainerState::Exited };
+        world.report(1, n, containers(vec![container(1, 7, state, 0)]));
     }
+    let newest = 601;
+    for (viewer, epoch, seq, resumed) in [
+        (1, "e1", newest, true),
+        (2, "e1", newest - 400, true),
+        // Older than the ring, from another run, from the future.
+        (3, "e1", 5, false),
+        (4, "e0", newest, false),
+        (5, "e1", newest + 1, false),
+    ] {
+        let socket = world.connect(viewer, DeviceScope::All);
+        world.subscribe(socket, 700, since(to_device(1), epoch, seq));
+        assert_eq!(world.acks.last().unwrap().1.resumed, Some(resumed), "{viewer}");
+        let got = world.got.get(&socket).map_or(0, Vec::len);
+        if resumed {
+            assert_eq!(got as u64, newest - seq, "{viewer}");
+        } else {
+            assert_eq!(world.events(socket), ["initialData"]);
+            assert_eq!(world.last(socket)["gap"], true);
+        }
+    }
+}
+
+#[test]
+fn who_may_not_see_it_any_more_is_not_told_what_it_missed() {
+    let mut world = World::new(1);
+    world.report(1, 0, sample(1, 0, 1.0));
+    let socket = world.connect(1, DeviceScope::Only(BTreeSet::new()));
+    world.subscribe(socket, 0, since(to_device(1), "e1", 0));
+    assert_eq!(world.refused(), "UNAUTHORIZED");
+    assert!(!world.got[&socket].iter().any(|(event, _)| event == "stats"));
 }
 
 #[test]
@@ -554,7 +657,7 @@ proptest! {
     /// the events after it is the hub's own state, and the sequence has no hole and no repeat.
     #[test]
     fn a_viewer_always_knows_what_the_hub_knows(
-        steps in prop::collection::vec((0u8..6, 0u64..3, 1u64..3, 0u64..4, any::<bool>()), 1..120)
+        steps in prop::collection::vec((0u8..7, 0u64..3, 1u64..3, 0u64..4, any::<bool>()), 1..120)
     ) {
         let mut world = World::new(2);
         let mut subscribed: BTreeSet<(u64, u64)> = BTreeSet::new();
@@ -594,6 +697,35 @@ proptest! {
                         DeviceUpdate { inventory: Some(inventory), ..DeviceUpdate::default() };
                     world.report(host, ms, update);
                 }
+                // Lost and back, with its position.
+                5 if subscribed.contains(&(viewer, host)) => {
+                    let others: Vec<_> =
+                        subscribed.iter().filter(|(v, h)| *v == viewer && *h != host).copied().collect();
+                    world.flush(ms + 10_000);
+                    world.live.disconnected(socket);
+                    world.rooms.values_mut().for_each(|members| {
+                        members.remove(&socket);
+                    });
+                    for other in others {
+                        subscribed.remove(&other);
+                    }
+                    if flag {
+                        world.report(host, ms, sample(host, ms, count as f64));
+                        let c = container(host, host * 10 + id, ContainerState::Running, count);
+                        world.report(host, ms, containers(vec![c]));
+                    }
+                    world.connect(viewer, DeviceScope::All);
+                    let seq = Known::from_events(&world.got[&socket], host).seq;
+                    let mut asked = since(to_device(host), "e1", seq);
+                    asked["options"]["batch"] = json!(id == 0);
+                    let got = world.got[&socket].len();
+                    world.subscribe(socket, ms, asked);
+                    let ack = world.acks.last().unwrap().1.clone();
+                    prop_assert_eq!(ack.resumed, Some(true));
+                    let resumed = json!({ "id": uuid(host).to_string(), "seq": ack.seq });
+                    let list = world.got.get_mut(&socket).unwrap();
+                    list.insert(got, ("resumed".into(), resumed));
+                }
                 _ => world.flush(ms),
             }
         }
@@ -623,6 +755,8 @@ fn about(data: &Value, host: u64) -> bool {
 #[derive(Default)]
 struct Known {
     seq: u64,
+    /// Up to here numbers may be left out: it came back.
+    caught_up: u64,
     cpu: Option<f64>,
     containers: BTreeMap<String, u64>,
 }
@@ -650,13 +784,20 @@ impl Known {
                     assert_eq!(last, data["seq"].as_u64().unwrap());
                     known.seq = last;
                 }
+                "resumed" => known.caught_up = data["seq"].as_u64().unwrap(),
                 single => {
-                    assert_eq!(data["seq"].as_u64().unwrap(), known.seq + 1, "a hole or a repeat");
-                    known.seq += 1;
+                    let seq = data["seq"].as_u64().unwrap();
+                    if seq > known.caught_up {
+                        known.seq = known.seq.max(known.caught_up);
+                        assert_eq!(seq, known.seq + 1, "a hole or a repeat");
+                    }
+                    assert!(seq > known.seq, "a repeat");
+                    known.seq = seq;
                     known.event(single, &data["data"]);
                 }
             }
         }
+        known.seq = known.seq.max(known.caught_up);
         known
     }
 
