@@ -4,7 +4,8 @@
 //!
 //! * [`Server::start`] spawns the shards.
 //! * [`Server::handle`] answers the HTTP requests under the server's path, from any hyper or axum
-//!   service; [`serve`] is a ready accept loop with limits.
+//!   service; [`serve`] is a ready accept loop with limits, [`serve_with`] one for TLS and behind
+//!   proxies.
 //! * [`Handler`] is what the application does with connects and events; it runs on the shards.
 //! * [`Frame`] is a message that is encoded once; [`Server::publish`] sends it to a [`Room`].
 //! * `shard` is how delivery works. The protocols themselves are without I/O: [`engineio`],
@@ -31,8 +32,11 @@ pub use handler::{
     Answer, ConnectError, ConnectRequest, DisconnectReason, EngineHandler, Event, Handler,
     Handshake, Payload,
 };
-pub use http::{Admission, Body, ServeLimits, serve};
+pub use http::{
+    Accept, Admission, Body, Client, Listen, Network, NetworkError, Plain, Proxies, ServeLimits,
+    serve, serve_with,
+};
 pub use ids::{AckId, Room, SocketId};
-pub use metrics::{Histogram, Snapshot};
+pub use metrics::{Histogram, Latency, Snapshot};
 pub use server::{AskError, Server};
 pub use shard::Context;

@@ -1,23 +1,32 @@
 //! A ready accept loop: hyper's HTTP/1 with upgrades, and limits.
 
-use std::{
-    collections::HashMap,
-    convert::Infallible,
-    future::Future,
-    io,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body_util::{Either, Empty};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Accept, Plain, Proxies,
+    admission::{Admission, Counts, Refused},
+};
+
+/// How long a refused client may take to hear it.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// Refused clients that are answered at the same time; others are closed without a word.
+const REFUSALS_AT_ONCE: usize = 1_024;
+
+/// After how many seconds a refused client is told to try again.
+const RETRY_AFTER: u64 = 10;
 
 /// What the connections of a listener may take.
 #[derive(Debug, Clone)]
@@ -48,64 +57,6 @@ impl Default for ServeLimits {
     }
 }
 
-/// A connection's place among those of its listener; given back when the last clone is dropped.
-/// [`serve`] puts it into each request's extensions.
-#[derive(Clone)]
-pub struct Admission(#[allow(dead_code)] Arc<Place>);
-
-struct Place {
-    counts: Arc<Counts>,
-    address: IpAddr,
-}
-
-#[derive(Default)]
-struct Counts(Mutex<Table>);
-
-#[derive(Default)]
-struct Table {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-enum Refused {
-    Full,
-    Address,
-}
-
-impl Counts {
-    fn admit(
-        self: &Arc<Self>,
-        address: IpAddr,
-        limits: &ServeLimits,
-    ) -> Result<Admission, Refused> {
-        // Held for a look into a table, once per connection.
-        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.all >= limits.connections {
-            return Err(Refused::Full);
-        }
-        let count = table.by_address.entry(address).or_default();
-        if *count >= limits.connections_per_address {
-            return Err(Refused::Address);
-        }
-        *count += 1;
-        table.all += 1;
-        Ok(Admission(Arc::new(Place { counts: Arc::clone(self), address })))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut table = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.all -= 1;
-        if let Some(count) = table.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                table.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
 /// Elsewhere than on Linux the kernel's own timeouts hold.
 fn limit_stall(stream: &TcpStream, limit: Duration) {
     #[cfg(target_os = "linux")]
@@ -119,8 +70,19 @@ fn limit_stall(stream: &TcpStream, limit: Duration) {
     let _ = (stream, limit);
 }
 
-/// Accepts connections until cancelled, and answers each request by `app`, which gives those under
-/// a server's path to [`crate::Server::handle`]. After the cancel, requests under way have
+/// How a listener listens.
+#[derive(Debug, Clone, Default)]
+pub struct Listen<A = Plain> {
+    /// What its connections may take.
+    pub limits: ServeLimits,
+    /// What they go through before HTTP is spoken.
+    pub accept: A,
+    /// Whose word about a client is taken.
+    pub proxies: Proxies,
+}
+
+/// Accepts plain connections until cancelled, and answers each request by `app`, which gives those
+/// under a server's path to [`crate::Server::handle`]. After the cancel, requests under way have
 /// `header_timeout` to end.
 ///
 /// # Errors
@@ -138,14 +100,44 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let listen = Listen { limits, accept: Plain, proxies: Proxies::default() };
+    serve_with(listener, listen, app, cancel).await
+}
+
+/// The same by other connections than plain ones, and behind proxies. `app` gets the address that
+/// counts as the client's; in the extensions of a request stand its [`Admission`] and its
+/// [`Client`](super::Client).
+///
+/// A trusted proxy is not one client: its connections count in all, but not by address. Each of
+/// its requests, and each session opened by one, counts by its client's address instead; over that
+/// limit it is answered with HTTP status 429.
+///
+/// # Errors
+/// When the listener itself fails. A failed accept is logged and tried again.
+pub async fn serve_with<A, F, Fut, B>(
+    listener: TcpListener,
+    listen: Listen<A>,
+    app: F,
+    cancel: CancellationToken,
+) -> io::Result<()>
+where
+    A: Accept,
+    F: Fn(Request<Incoming>, SocketAddr) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Listen { limits, accept, proxies } = listen;
     let counts = Arc::new(Counts::default());
+    let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = cancel.cancelled() => break,
         };
-        let (mut stream, remote) = match accepted {
+        let (stream, remote) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Too many open files, mostly: it passes when connections close.
@@ -157,62 +149,140 @@ where
         // Small events must not wait for an acknowledgement. A broken socket shows when read.
         let _ = stream.set_nodelay(true);
         limit_stall(&stream, limits.stall);
-        let admission = match counts.admit(remote.ip(), &limits) {
-            Ok(admission) => admission,
-            Err(refused) => {
-                let line = match refused {
-                    Refused::Full => "503 Service Unavailable",
-                    Refused::Address => "429 Too Many Requests",
-                };
-                let answer = format!(
-                    "HTTP/1.1 {line}\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 10\r\n\r\n"
-                );
-                // Within a second, or not at all: nobody waits for a refused client. Its request is
-                // read, or the reset of the unread would overtake the answer.
-                tasks.spawn(tokio::time::timeout(Duration::from_secs(1), async move {
-                    let mut request = [0; 1024];
-                    if stream.read(&mut request).await? == 0 {
-                        return Ok(());
+        let address = (!proxies.trusts(remote.ip())).then(|| remote.ip());
+        let (app, accept, ended) = (app.clone(), accept.clone(), cancel.clone());
+        match counts.admit(address, &limits) {
+            Ok(admission) => {
+                let (limits, proxies) = (limits.clone(), proxies.clone());
+                tasks.spawn(async move {
+                    let accepted = tokio::select! {
+                        accepted = timeout(limits.header_timeout, accept.accept(stream)) => accepted,
+                        () = ended.cancelled() => return,
+                    };
+                    match accepted {
+                        Ok(Ok(stream)) => {
+                            let at = At { remote, encrypted: A::ENCRYPTS, admission, proxies };
+                            at.answer(stream, limits, app, ended).await;
+                        }
+                        Ok(Err(error)) => tracing::debug!(%remote, %error, "not accepted"),
+                        Err(_) => tracing::debug!(%remote, "not accepted in time"),
                     }
-                    stream.write_all(answer.as_bytes()).await?;
-                    stream.shutdown().await?;
-                    while stream.read(&mut request).await? > 0 {}
-                    io::Result::Ok(())
-                }));
-                continue;
+                });
             }
-        };
-        let (app, ended) = (app.clone(), cancel.clone());
+            Err(refused) => {
+                // Full: it is closed, by being dropped.
+                let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() else { continue };
+                // In time, or not at all: nobody waits for a refused client.
+                tasks.spawn(timeout(REFUSAL, async move {
+                    let refused = refuse(accept.accept(stream).await?, refused).await;
+                    drop(permit);
+                    refused
+                }));
+            }
+        }
+    }
+    tasks.close();
+    tasks.wait().await;
+    Ok(())
+}
+
+/// A connection's place.
+struct At {
+    remote: SocketAddr,
+    encrypted: bool,
+    admission: Admission,
+    proxies: Proxies,
+}
+
+impl At {
+    /// Answers its requests.
+    async fn answer<S, F, Fut, B>(
+        self,
+        stream: S,
+        limits: ServeLimits,
+        app: F,
+        ended: CancellationToken,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        F: Fn(Request<Incoming>, SocketAddr) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Response<B>> + Send + 'static,
+        B: http_body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (remote, grace) = (self.remote, limits.header_timeout);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.header_bytes.max(8192));
-        tasks.spawn(async move {
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(admission.clone());
-                let answer = app(request, remote);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            let mut connection = std::pin::pin!(connection);
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = ended.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::select! {
-                        served = connection => served,
-                        // Half a request is not waited for.
-                        () = tokio::time::sleep(limits.header_timeout) => Ok(()),
-                    }
-                }
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let client = self.proxies.client(remote, self.encrypted, request.headers());
+            let admission = if client.proxied {
+                self.admission.of_client(client.address.ip(), &limits)
+            } else {
+                Ok(self.admission.clone())
             };
-            if let Err(error) = served {
-                // Clients break off all the time.
-                tracing::debug!(%remote, %error, "connection ended");
+            let answer = admission.map(|admission| {
+                request.extensions_mut().insert(admission.clone());
+                request.extensions_mut().insert(client);
+                (app(request, client.address), admission)
+            });
+            async move {
+                Ok::<_, Infallible>(match answer {
+                    Ok((answer, _admission)) => answer.await.map(Either::Left),
+                    Err(refused) => refusal(refused).map(Either::Right),
+                })
             }
         });
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = ended.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                // Half a request is not waited for.
+                timeout(grace, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = served {
+            // Clients break off all the time.
+            tracing::debug!(%remote, %error, "connection ended");
+        }
     }
-    tasks.close();
-    tasks.wait().await;
+}
+
+impl Refused {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Address => StatusCode::TOO_MANY_REQUESTS,
+        }
+    }
+}
+
+fn refusal<D: bytes::Buf>(refused: Refused) -> Response<Empty<D>> {
+    let mut answer = Response::new(Empty::new());
+    *answer.status_mut() = refused.status();
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER));
+    answer
+}
+
+/// Says no on a connection that has no place. Its request is read, or the reset of the unread
+/// would overtake the answer.
+async fn refuse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    refused: Refused,
+) -> io::Result<()> {
+    let mut request = [0; 1024];
+    if stream.read(&mut request).await? == 0 {
+        return Ok(());
+    }
+    let answer = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: {RETRY_AFTER}\r\n\r\n",
+        refused.status()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    while stream.read(&mut request).await? > 0 {}
     Ok(())
 }

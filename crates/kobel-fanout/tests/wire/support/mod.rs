@@ -8,7 +8,7 @@ mod ws;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use kobel_fanout::{Body, Config, ServeLimits, Server, serve};
+use kobel_fanout::{Accept, Body, Config, Listen, Plain, Proxies, ServeLimits, Server, serve_with};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -41,12 +41,12 @@ impl Fixture {
     }
 
     pub(crate) async fn with(config: Config, limits: ServeLimits) -> Self {
-        let app = Arc::new(App::default());
-        let server = Server::start(config, app.clone()).unwrap();
-        Self::serve(server, app, limits).await
+        Self::listen(config, Listen { limits, accept: Plain, proxies: Proxies::default() }).await
     }
 
-    async fn serve(server: Server, app: Arc<App>, limits: ServeLimits) -> Self {
+    pub(crate) async fn listen<A: Accept>(config: Config, listen: Listen<A>) -> Self {
+        let app = Arc::new(App::default());
+        let server = Server::start(config, app.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let cancel = CancellationToken::new();
@@ -55,7 +55,8 @@ impl Fixture {
             let server = to.clone();
             async move { server.handle(request, remote).await }
         };
-        let serving = tokio::spawn(serve::<_, _, Body>(listener, limits, answer, cancel.clone()));
+        let serving =
+            tokio::spawn(serve_with::<A, _, _, Body>(listener, listen, answer, cancel.clone()));
         Self { server, app, addr, cancel, serving }
     }
 
