@@ -90,6 +90,9 @@ pub struct Limits {
     /// How long the body of a polling request may take; over it, HTTP status 408.
     /// Default: 30 s.
     pub body_timeout: Duration,
+    /// Bytes that may wait for all clients together; over it those are closed first that have taken
+    /// nothing for the longest time. Default: 256,000,000.
+    pub backlog_total: usize,
     /// How long what waits for a client may stand still before the client is closed.
     /// Default: 30 s.
     pub stall: Duration,
@@ -102,6 +105,7 @@ impl Default for Limits {
             events_per_second: 100,
             namespaces: 8,
             backlog: 1_000_000,
+            backlog_total: 256_000_000,
             body_timeout: Duration::from_secs(30),
             stall: Duration::from_secs(30),
         }

@@ -229,6 +229,8 @@ pub enum DisconnectReason {
     Backlog,
     /// What waited for the client stood still for too long.
     Stalled,
+    /// More waited for all clients together than may, and this one was the slowest.
+    Memory,
     /// The application ended it.
     Server,
     /// The server shuts down.
@@ -248,6 +250,7 @@ impl DisconnectReason {
             Self::ConnectTimeout => "connect_timeout",
             Self::Backlog => "backlog",
             Self::Stalled => "stalled",
+            Self::Memory => "memory",
             Self::Server => "server",
             Self::Shutdown => "shutdown",
         }

@@ -1,6 +1,6 @@
 //! Figures of a server. Each shard counts for itself; a snapshot adds them up.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Upper bounds of the message size buckets, bytes.
 pub(crate) const SIZE_BUCKETS: [usize; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
@@ -38,6 +38,47 @@ impl Histogram {
     }
 }
 
+/// Upper bounds of the latency buckets, microseconds.
+pub(crate) const LATENCY_BUCKETS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000,
+];
+
+/// How long after its publish a message was written, or first tried: one entry a delivery.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// How many took up to each of [`Latency::bounds`], and longer; not cumulative.
+    pub buckets: [u64; LATENCY_BUCKETS.len() + 1],
+    /// All of them together, microseconds.
+    pub sum_micros: u64,
+}
+
+impl Latency {
+    /// Upper bounds of the buckets, seconds.
+    pub fn bounds() -> impl Iterator<Item = f64> {
+        LATENCY_BUCKETS.iter().map(|micros| *micros as f64 / 1e6)
+    }
+
+    /// How many deliveries there were.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    pub(crate) fn observe(&mut self, took: Duration, times: u64) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = LATENCY_BUCKETS.partition_point(|bound| *bound < micros);
+        self.buckets[bucket] += times;
+        self.sum_micros = self.sum_micros.saturating_add(micros.saturating_mul(times));
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(other.buckets) {
+            *mine += theirs;
+        }
+        self.sum_micros = self.sum_micros.saturating_add(other.sum_micros);
+    }
+}
+
 /// Figures of a server at one instant. Namespaces in the keys are those that were joined.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -67,6 +108,8 @@ pub struct Snapshot {
     pub dropped: u64,
     /// Bytes that wait for slow clients now.
     pub backlog_bytes: u64,
+    /// How long after their publish messages to rooms were written.
+    pub delivery: Latency,
 }
 
 impl Snapshot {
@@ -117,5 +160,6 @@ impl Snapshot {
         self.conflated += other.conflated;
         self.dropped += other.dropped;
         self.backlog_bytes += other.backlog_bytes;
+        self.delivery.add(&other.delivery);
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -119,9 +122,10 @@ impl Server {
         {
             frame.deflate(least);
         }
+        let at = Instant::now();
         for number in 0..self.0.shards.len() {
             let (room, frame) = (room.clone(), Arc::clone(&frame));
-            self.send(number, Command::Publish { room, frame }).await;
+            self.send(number, Command::Publish { room, frame, at }).await;
         }
     }
 

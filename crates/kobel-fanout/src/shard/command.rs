@@ -3,7 +3,10 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{Handed, Reply, Shard, Turn, polling, reading};
 use crate::{
@@ -27,6 +30,7 @@ pub(crate) enum Command {
     Publish {
         room: Room,
         frame: Arc<Frame>,
+        at: Instant,
     },
     Emit {
         socket: SocketId,
@@ -154,7 +158,7 @@ impl Verdict {
 pub(crate) fn handle(this: &Rc<RefCell<Shard>>, command: Command) {
     let mut shard = this.borrow_mut();
     match command {
-        Command::Publish { room, frame } => shard.publish(&room, &frame),
+        Command::Publish { room, frame, at } => shard.publish(&room, &frame, at),
         Command::Emit { socket, frame } => shard.emit(socket, &frame),
         Command::Ask { socket, args, answer } => shard.ask(socket, &args, answer),
         Command::Ack { socket, ack, args } => shard.ack(socket, ack, &args),

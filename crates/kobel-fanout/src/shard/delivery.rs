@@ -12,9 +12,12 @@ use super::{
 };
 use crate::{DisconnectReason, Frame, Room, SocketId};
 
+/// So many deliveries share one look at the clock.
+pub(super) const LOOK_AT_CLOCK: u64 = 64;
+
 impl Shard {
     /// Sends a frame to every member of a room.
-    pub(super) fn publish(&mut self, room: &Room, frame: &Arc<Frame>) {
+    pub(super) fn publish(&mut self, room: &Room, frame: &Arc<Frame>, at: Instant) {
         let Some(number) = self.rooms.find(&frame.namespace, room) else {
             return;
         };
@@ -23,11 +26,12 @@ impl Shard {
         let begun = Instant::now();
         self.pace.asked(members, begun);
         if self.pace.gathers() || self.rooms.gathers(number) {
-            return self.gather(number, frame, begun);
+            return self.gather(number, frame, at, begun);
         }
         // By position, last first: a member that is closed meanwhile is replaced by the last one,
         // which has had its frame.
         let mut place = members;
+        let mut sent = 0;
         while place > 0 {
             place -= 1;
             let Some(member) = self.rooms.members(number).get(place).copied() else {
@@ -35,8 +39,15 @@ impl Shard {
             };
             let generation = self.slots[member.slot as usize].generation;
             self.push((member.slot, generation), frame);
+            sent += 1;
+            if sent == LOOK_AT_CLOCK {
+                self.metrics.delivery.observe(at.elapsed(), sent);
+                sent = 0;
+            }
         }
-        self.pace.took(members, begun.elapsed());
+        let end = Instant::now();
+        self.metrics.delivery.observe(end.saturating_duration_since(at), sent);
+        self.pace.took(members, end.saturating_duration_since(begun));
     }
 
     /// Sends a frame to one socket.

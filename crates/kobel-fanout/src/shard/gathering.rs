@@ -10,7 +10,7 @@ use std::{io::IoSlice, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Key, Shard, connection::Transport};
+use super::{Key, Shard, connection::Transport, delivery::LOOK_AT_CLOCK};
 use crate::{DisconnectReason, Frame, Gathering};
 
 /// The longest that a frame waits for others.
@@ -124,8 +124,8 @@ impl Batch {
 
 impl Shard {
     /// Lets a frame wait with others of its room.
-    pub(super) fn gather(&mut self, room: u32, frame: &Arc<Frame>, now: Instant) {
-        let bytes = self.rooms.gather(room, frame);
+    pub(super) fn gather(&mut self, room: u32, frame: &Arc<Frame>, at: Instant, now: Instant) {
+        let bytes = self.rooms.gather(room, frame, at);
         if bytes == frame.len() {
             self.gathering.push(room);
             self.gather_until.get_or_insert(now + GATHER);
@@ -144,20 +144,29 @@ impl Shard {
     }
 
     fn send_gathered(&mut self, room: u32) {
-        let (frames, turn) = self.rooms.take_gathered(room);
+        let (frames, published, turn) = self.rooms.take_gathered(room);
         if frames.is_empty() {
             return;
         }
         let mut batch = Batch { frames, plain: None, deflated: None };
         // By position, last first, as in `publish`.
         let mut place = self.rooms.members(room).len();
+        let mut sent = 0;
         while place > 0 {
             place -= 1;
-            let Some(member) = self.rooms.members(room).get(place).copied() else {
-                continue;
-            };
-            let generation = self.slots[member.slot as usize].generation;
-            self.push_batch((member.slot, generation), &mut batch, member.seen(turn));
+            if let Some(member) = self.rooms.members(room).get(place).copied() {
+                let generation = self.slots[member.slot as usize].generation;
+                self.push_batch((member.slot, generation), &mut batch, member.seen(turn));
+                sent += 1;
+            }
+            if sent == LOOK_AT_CLOCK || place == 0 {
+                let now = Instant::now();
+                for at in &published {
+                    let took = now.saturating_duration_since(*at);
+                    self.metrics.delivery.observe(took, sent);
+                }
+                sent = 0;
+            }
         }
     }
 

@@ -178,6 +178,7 @@ pub(crate) async fn run(
                         return;
                     }
                     command::handle(&shard, command);
+                    shard.borrow_mut().shed();
                 }
             }
         })
@@ -270,6 +271,7 @@ impl Shard {
             DisconnectReason::Shutdown => CloseCode::Away,
             DisconnectReason::ConnectTimeout
             | DisconnectReason::Backlog
+            | DisconnectReason::Memory
             | DisconnectReason::Stalled => CloseCode::Policy,
             DisconnectReason::Client
             | DisconnectReason::Transport
@@ -359,6 +361,21 @@ impl Shard {
             .collect();
         for (key, reason) in overdue {
             self.close(key, reason);
+        }
+    }
+
+    /// Closes the slowest clients until what waits for all of them together fits. Between two
+    /// commands: in the middle of a delivery the members of a room must not change places.
+    fn shed(&mut self) {
+        let share = (self.config.limits.backlog_total / self.config.shards.max(1)) as u64;
+        while self.metrics.backlog_bytes > share {
+            let slowest = self.backlogged.iter().copied().min_by_key(|key| {
+                let slot = &self.slots[key.0 as usize];
+                let outbox = slot.connection.as_ref().and_then(|c| c.outbox.as_ref());
+                outbox.map(|outbox| (outbox.progress, std::cmp::Reverse(outbox.bytes())))
+            });
+            let Some(slowest) = slowest else { return };
+            self.close(slowest, DisconnectReason::Memory);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use tokio::time::Instant;
+
 use crate::{Frame, Room};
 
 /// A member's place in a room and the room's place in the table.
@@ -38,6 +40,8 @@ struct Table {
     members: Vec<Member>,
     /// Frames that wait to be sent together.
     gathered: Vec<Arc<Frame>>,
+    /// When each of them was published.
+    published: Vec<Instant>,
     bytes: usize,
     /// Counts how often the gathered frames were sent.
     turn: u32,
@@ -97,24 +101,26 @@ impl Rooms {
     }
 
     /// Lets a frame wait in a room; gives how many bytes wait there now.
-    pub(crate) fn gather(&mut self, room: u32, frame: &Arc<Frame>) -> usize {
+    pub(crate) fn gather(&mut self, room: u32, frame: &Arc<Frame>, at: Instant) -> usize {
         let Some(table) = self.tables.get_mut(room as usize) else {
             return 0;
         };
         table.gathered.push(Arc::clone(frame));
+        table.published.push(at);
         table.bytes += frame.len();
         table.bytes
     }
 
-    /// What waits in a room, which ends the turn whose number comes with it.
-    pub(crate) fn take_gathered(&mut self, room: u32) -> (Vec<Arc<Frame>>, u32) {
+    /// What waits in a room and when it was published, which ends the turn whose number comes
+    /// with it.
+    pub(crate) fn take_gathered(&mut self, room: u32) -> (Vec<Arc<Frame>>, Vec<Instant>, u32) {
         let Some(table) = self.tables.get_mut(room as usize) else {
-            return (Vec::new(), 0);
+            return (Vec::new(), Vec::new(), 0);
         };
         let turn = table.turn;
         table.turn = turn.wrapping_add(1);
         table.bytes = 0;
-        (std::mem::take(&mut table.gathered), turn)
+        (std::mem::take(&mut table.gathered), std::mem::take(&mut table.published), turn)
     }
 
     /// What waits in a room for this member alone; it counts as seen.

@@ -168,6 +168,60 @@ async fn one_that_takes_nothing_is_closed() {
     fixture.stop().await;
 }
 
+/// Each alone is within its limit; together they are over that of all.
+#[tokio::test]
+async fn over_the_limit_of_all_the_slowest_go_first() {
+    let fixture = Fixture::config(|c| {
+        c.shards = 1;
+        c.limits.backlog = FLOOD;
+        c.limits.backlog_total = 3_000_000;
+    })
+    .await;
+    let room = Room::from("r");
+    let (slowest, mut sent) = full(&fixture, &room).await;
+    let mut slow = RawWs::narrow(fixture.addr).await;
+    slow.join().await;
+    slow.text(r#"420["join","r"]"#).await;
+    assert_eq!(slow.expect().await, r#"430["joined"]"#);
+    while !fixture.server.snapshot().await.closed.contains_key("memory") {
+        assert!(sent * 10_000 < FLOOD, "nobody is closed");
+        fixture.server.publish(&room, event(sent, Policy::Deliver)).await;
+        sent += 1;
+        let waiting = fixture.server.snapshot().await.backlog_bytes;
+        assert!(waiting <= 3_000_000, "{waiting}");
+    }
+    assert_eq!(fixture.app.gone(), [(fixture.app.connected()[0], DisconnectReason::Memory)]);
+    drop((slowest, slow));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn how_long_deliveries_took_is_counted_each() {
+    for gathering in [Gathering::Never, Gathering::Always] {
+        let fixture = Fixture::config(|c| c.gathering = gathering).await;
+        let room = Room::from("r");
+        let mut clients = Vec::new();
+        for _ in 0..70 {
+            let mut ws = fixture.ws().await;
+            ws.send(r#"420["join","r"]"#).await;
+            assert_eq!(ws.text().await, r#"430["joined"]"#);
+            clients.push(ws);
+        }
+        for n in 0..3 {
+            fixture.server.publish(&room, event(n, Policy::Deliver)).await;
+        }
+        for ws in &mut clients {
+            for n in 0..3 {
+                assert_eq!(number(&ws.text().await), n);
+            }
+        }
+        let latency = fixture.server.snapshot().await.delivery;
+        assert_eq!(latency.count(), 210);
+        assert!(latency.sum_micros > 0);
+        fixture.stop().await;
+    }
+}
+
 /// Answers are small, what holds them is not: a client that asks and never reads.
 #[tokio::test]
 async fn pings_and_questions_without_end_fill_no_memory() {
