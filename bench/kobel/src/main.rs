@@ -1,0 +1,70 @@
+//! Kobel's engine under the bench's contract: one shard, the defaults otherwise, and limits that
+//! the bench's single address does not meet.
+
+use std::{error::Error, sync::Arc};
+
+use bench_contract::{Schedule, Settings};
+use kobel_fanout::{
+    Body, Config, ConnectRequest, Context, DisconnectReason, Event, Frame, Handler, Policy, Room,
+    ServeLimits, Server, SocketId, serve,
+};
+use serde_json::value::RawValue;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+struct News;
+
+impl Handler for News {
+    fn connect(&self, request: ConnectRequest) {
+        request.accept();
+    }
+
+    fn event(&self, cx: &mut Context<'_>, event: Event) {
+        let room =
+            event.args.first().and_then(|room| serde_json::from_str::<String>(room.get()).ok());
+        if let Some(room) = room.filter(|_| event.name == "join") {
+            cx.join(Room::from(room));
+        }
+        if let Some(ack) = event.ack {
+            // Nothing always encodes.
+            let _ = cx.ack(ack, &());
+        }
+    }
+
+    fn disconnect(&self, _: SocketId, _: &str, _: DisconnectReason) {}
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let settings = Settings::from_env()?;
+    let server = Server::start(Config { shards: 1, ..Config::default() }, Arc::new(News))?;
+    let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
+    let to = server.clone();
+    let app = move |request, from| {
+        let server = to.clone();
+        async move { server.handle(request, from).await }
+    };
+    let limits = ServeLimits { connections_per_address: 100_000, ..ServeLimits::default() };
+    let serving = serve::<_, _, Body>(listener, limits, app, CancellationToken::new());
+    let publishing = publish(&server, &settings);
+    tokio::try_join!(async { Ok(serving.await?) }, publishing)?;
+    Ok(())
+}
+
+async fn publish(server: &Server, settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let Some(mut schedule) = Schedule::new(settings) else { return Ok(()) };
+    let rooms: Vec<_> =
+        (0..settings.rooms).map(|room| Room::from(format!("room-{room}"))).collect();
+    let start = Instant::now();
+    loop {
+        sleep_until(start + schedule.next()).await;
+        while let Some(room) = schedule.due(start.elapsed()) {
+            let news = RawValue::from_string(settings.news())?;
+            let frame = Frame::event("/", "news", &news, Policy::Deliver)?;
+            server.publish(&rooms[room as usize], frame).await;
+        }
+    }
+}
