@@ -1,6 +1,7 @@
 //! The containers of a real Docker daemon, which these tests start and stop themselves.
 //!
 //! Needs root, `dockerd`, `docker` and a static `/bin/busybox`; says so where one is missing.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
 
 use std::{
     collections::BTreeMap,

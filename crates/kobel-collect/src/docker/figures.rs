@@ -92,9 +92,10 @@ fn counters(stats: &ContainerStatsResponse) -> Counters {
 fn levels(stats: &ContainerStatsResponse) -> Figures {
     let memory = stats.memory_stats.as_ref();
     let reclaimable = memory.and_then(|memory| {
-        // cgroup v2, then v1.
+        // cgroup v1, then v2. Version 1 has `inactive_file` too, without the groups below, while
+        // its usage is with them; so its own word comes first (as in docker stats).
         let stats = memory.stats.as_ref()?;
-        stats.get("inactive_file").or_else(|| stats.get("total_inactive_file")).copied()
+        stats.get("total_inactive_file").or_else(|| stats.get("inactive_file")).copied()
     });
     Figures {
         memory: memory.and_then(|memory| {
@@ -177,6 +178,14 @@ mod tests {
         assert_eq!(second.cpu, Some(100.0));
         assert_eq!((second.network_in, second.network_out), (Some(1_000.0), Some(0.0)));
         assert_eq!((second.block_read, second.block_write), (Some(0.0), Some(1_000.0)));
+    }
+
+    #[test]
+    fn reclaimable_memory_is_counted_with_the_groups_below() {
+        let v1 = json!({ "memory_stats": { "usage": 1000, "stats":
+            { "inactive_file": 10, "total_inactive_file": 400 } } });
+        let stats = serde_json::from_value(v1).unwrap();
+        assert_eq!(Meter::default().read(&stats).memory, Some(600));
     }
 
     #[test]

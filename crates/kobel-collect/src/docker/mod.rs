@@ -20,7 +20,7 @@ use kobel_wire::{Engine, EngineState, Timestamp};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::{CollectStats, Target};
+use crate::{CollectStats, Target, text::clean};
 
 pub use endpoint::{EndpointError, Endpoints};
 
@@ -71,11 +71,15 @@ impl DockerSource {
             Ok(found) => found,
             Err(missing) => return missing,
         };
-        if std::mem::replace(before, true) {
-            self.stats.engine_reconnected();
-        }
-        self.report(reported, engine.clone());
-        let error = session::run(docker, self.target, &self.ingest, &self.stats).await;
+        let connected = || {
+            if std::mem::replace(before, true) {
+                self.stats.engine_reconnected();
+            }
+            self.report(reported, engine.clone());
+        };
+        let error = session::run(docker, self.target, &self.ingest, &self.stats, connected).await;
+        // The engine's own words may be in it.
+        let error = clean(&error.to_string(), 300);
         let name = endpoint::name_of(engine.kind);
         Engine {
             state: EngineState::Error,

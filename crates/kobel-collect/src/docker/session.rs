@@ -1,6 +1,12 @@
 //! One connection to an engine: its events, inspects and figures.
 
-use std::{collections::HashMap, future::Future, pin::pin, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bollard::{
     Docker,
@@ -12,19 +18,24 @@ use futures_util::{StreamExt, stream};
 use kobel_hub::ingest::Ingest;
 use kobel_wire::{ContainerId, Timestamp};
 use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, JoinSet},
-    time::{MissedTickBehavior, interval, timeout},
+    sync::{Semaphore, mpsc},
+    task::{self, AbortHandle, JoinSet},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
     figures::{Figures, Meter},
-    watch::{Action, Watch},
+    watch::{Action, MAX_CONTAINERS, Watch},
 };
-use crate::{CollectStats, Target};
+use crate::{CollectStats, Target, text::clean};
 
-/// Inspects at once.
+/// Inspects at once. The rest wait, at most one a container.
 const INSPECTS: usize = 8;
+
+/// How long until the engine is asked again for what it could not give: an inspect that failed, a
+/// stream of figures that ended. Without it, an engine that gives no figures would be asked as fast
+/// as it refuses.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Figures that wait to be taken. Full: the stream that has more waits, and the engine with it.
 const WAITING: usize = 256;
@@ -54,16 +65,21 @@ type Measured = (ContainerId, Figures);
 
 /// What the tasks of a session give.
 enum Told {
-    Inspected(ContainerId, Result<Box<ContainerInspectResponse>, Error>),
-    NotMeasured(ContainerId),
+    /// `None`: there is no such container.
+    Inspected(ContainerId, Option<Box<ContainerInspectResponse>>),
+    NotInspected(ContainerId, Ended),
+    /// The task with this id does not measure any more.
+    NotMeasured(ContainerId, task::Id),
+    Pinged(Result<(), Ended>),
 }
 
-/// Reads an engine until it goes away; gives why.
+/// Reads an engine until it goes away; gives why. Says when all of its containers are known.
 pub(super) async fn run(
     docker: Docker,
     target: Target,
     ingest: &Ingest,
     stats: &CollectStats,
+    connected: impl FnOnce(),
 ) -> Ended {
     let mut session = Session {
         docker,
@@ -72,8 +88,11 @@ pub(super) async fn run(
         tasks: JoinSet::new(),
         meters: HashMap::new(),
         measured: mpsc::channel(WAITING),
+        slots: Arc::new(Semaphore::new(INSPECTS)),
+        failing: HashSet::new(),
+        pinging: false,
     };
-    let ended = session.read(target, stats).await;
+    let ended = session.read(target, stats, connected).await;
     for container in session.watch.lost() {
         ingest.container(container);
     }
@@ -88,10 +107,19 @@ struct Session<'a> {
     tasks: JoinSet<Told>,
     meters: HashMap<ContainerId, AbortHandle>,
     measured: (mpsc::Sender<Measured>, mpsc::Receiver<Measured>),
+    slots: Arc<Semaphore>,
+    /// Containers whose last inspect failed: each is logged once.
+    failing: HashSet<ContainerId>,
+    pinging: bool,
 }
 
 impl Session<'_> {
-    async fn read(&mut self, target: Target, stats: &CollectStats) -> Ended {
+    async fn read(
+        &mut self,
+        target: Target,
+        stats: &CollectStats,
+        connected: impl FnOnce(),
+    ) -> Ended {
         // From a second ago on, so that nothing falls between the inventory and the first event.
         let since = Timestamp::now().as_millis() / 1000 - 1;
         let docker = self.docker.clone();
@@ -100,12 +128,14 @@ impl Session<'_> {
             filters: Some(HashMap::from([("type".to_owned(), vec!["container".to_owned()])])),
             ..EventsOptions::default()
         })));
-        let inventory = match take_stock(&self.docker).await {
-            Ok(inventory) => inventory,
+        let (inventory, failed) = match take_stock(&self.docker).await {
+            Ok(taken) => taken,
             Err(ended) => return ended,
         };
-        let (containers, actions) = self.watch.stock(inventory, Timestamp::now());
+        let (containers, mut actions) = self.watch.stock(inventory, Timestamp::now());
         self.ingest.inventory(target.device, containers);
+        connected();
+        actions.extend(failed.iter().filter_map(|id| self.watch.ask(id)));
         self.carry_out(actions);
 
         let mut ping = interval(PING);
@@ -123,6 +153,13 @@ impl Session<'_> {
                     None => return Ended::Closed,
                 },
                 Some(told) = self.tasks.join_next() => match told {
+                    Ok(Told::Pinged(answer)) => {
+                        self.pinging = false;
+                        match answer {
+                            Ok(()) => Vec::new(),
+                            Err(ended) => return ended,
+                        }
+                    }
                     Ok(told) => self.told(told),
                     // One that was stopped.
                     Err(_) => Vec::new(),
@@ -131,10 +168,15 @@ impl Session<'_> {
                     self.watch.figures(&id, figures, Timestamp::now()).into_iter().collect()
                 }
                 _ = renew.tick() => self.watch.renew(Timestamp::now()),
-                _ = ping.tick() => match within(self.docker.ping()).await {
-                    Ok(_) => Vec::new(),
-                    Err(ended) => return ended,
-                },
+                // In a task: an engine that is slow to answer must not hold up its own events.
+                _ = ping.tick(), if !self.pinging => {
+                    self.pinging = true;
+                    let docker = self.docker.clone();
+                    self.tasks.spawn(async move {
+                        Told::Pinged(within(docker.ping()).await.map(drop))
+                    });
+                    Vec::new()
+                }
             };
             self.carry_out(actions);
         }
@@ -142,21 +184,27 @@ impl Session<'_> {
 
     fn told(&mut self, told: Told) -> Vec<Action> {
         match told {
-            Told::Inspected(id, Ok(inspect)) => {
-                self.watch.inspected(&id, Some(*inspect), Timestamp::now())
+            Told::Inspected(id, inspect) => {
+                self.failing.remove(&id);
+                self.watch.inspected(&id, inspect.map(|inspect| *inspect), Timestamp::now())
             }
-            Told::Inspected(id, Err(error)) if is_not_found(&error) => {
-                self.watch.inspected(&id, None, Timestamp::now())
+            Told::NotInspected(id, error) => {
+                if self.failing.insert(id.clone()) {
+                    let reason = clean(&error.to_string(), 300);
+                    tracing::warn!(container = %id, reason, "cannot inspect a container");
+                }
+                self.watch.not_inspected(&id).into_iter().collect()
             }
-            Told::Inspected(id, Err(error)) => {
-                tracing::warn!(container = %id, %error, "cannot inspect a container");
-                self.watch.not_inspected(&id);
-                Vec::new()
-            }
-            Told::NotMeasured(id) => {
+            Told::NotMeasured(id, task) => {
+                // One that was stopped as it ended: by now another may measure the container.
+                if self.meters.get(&id).is_none_or(|meter| meter.id() != task) {
+                    return Vec::new();
+                }
                 self.meters.remove(&id);
                 self.watch.not_measured(&id).into_iter().collect()
             }
+            // The loop has answered it.
+            Told::Pinged(_) => Vec::new(),
         }
     }
 
@@ -165,10 +213,19 @@ impl Session<'_> {
             match action {
                 Action::Report(container) => self.ingest.container(*container),
                 Action::Inspect(id) => {
-                    let docker = self.docker.clone();
+                    let (docker, slots) = (self.docker.clone(), Arc::clone(&self.slots));
                     self.tasks.spawn(async move {
-                        let inspect = docker.inspect_container(id.as_str(), None).await;
-                        Told::Inspected(id, inspect.map(Box::new))
+                        // Never closed, so this is always a slot.
+                        let slot = slots.acquire_owned().await;
+                        let answer = inspect(&docker, &id).await;
+                        drop(slot);
+                        match answer {
+                            Ok(inspect) => Told::Inspected(id, inspect),
+                            Err(error) => {
+                                sleep(AGAIN).await;
+                                Told::NotInspected(id, error)
+                            }
+                        }
                     });
                 }
                 Action::Measure(id) => {
@@ -176,9 +233,9 @@ impl Session<'_> {
                     let name = id.clone();
                     let task = self.tasks.spawn(async move {
                         measure(&docker, &name, &figures).await;
-                        Told::NotMeasured(name)
+                        sleep(AGAIN).await;
+                        Told::NotMeasured(name, task::id())
                     });
-                    // One that has just ended and is not joined yet finds nothing to stop.
                     self.meters.insert(id, task);
                 }
                 Action::StopMeasuring(id) => {
@@ -191,23 +248,42 @@ impl Session<'_> {
     }
 }
 
-/// Everything that there is. A container that goes meanwhile is not among it.
-async fn take_stock(docker: &Docker) -> Result<Vec<ContainerInspectResponse>, Ended> {
+/// Everything that there is, and what could not be inspected: one broken container must not hide
+/// the others. A container that goes meanwhile is in neither.
+async fn take_stock(
+    docker: &Docker,
+) -> Result<(Vec<ContainerInspectResponse>, Vec<ContainerId>), Ended> {
     let all = ListContainersOptions { all: true, ..ListContainersOptions::default() };
     let listed = within(docker.list_containers(Some(all))).await?;
     let ids = listed.into_iter().filter_map(|container| {
         // What names no container must not become part of a path.
         container.id?.parse::<ContainerId>().ok()
     });
-    let inspects = ids.map(|id| async move {
-        match within(docker.inspect_container(id.as_str(), None)).await {
-            Ok(inspect) => Ok(Some(inspect)),
-            Err(Ended::Engine(error)) if is_not_found(&error) => Ok(None),
-            Err(ended) => Err(ended),
+    let inspects =
+        ids.take(MAX_CONTAINERS).map(|id| async move { (inspect(docker, &id).await, id) });
+    let mut answers = pin!(stream::iter(inspects).buffer_unordered(INSPECTS));
+    let (mut inspected, mut failed) = (Vec::new(), Vec::new());
+    while let Some((answer, id)) = answers.next().await {
+        match answer {
+            Ok(found) => inspected.extend(found.map(|inspect| *inspect)),
+            Err(Ended::Engine(_)) => failed.push(id),
+            // Of an engine that has fallen silent, the rest would only take longer.
+            Err(ended) => return Err(ended),
         }
-    });
-    let inspected: Vec<_> = stream::iter(inspects).buffer_unordered(INSPECTS).collect().await;
-    inspected.into_iter().filter_map(Result::transpose).collect()
+    }
+    Ok((inspected, failed))
+}
+
+/// What the engine says of a container; `None` where there is no such.
+async fn inspect(
+    docker: &Docker,
+    id: &ContainerId,
+) -> Result<Option<Box<ContainerInspectResponse>>, Ended> {
+    match within(docker.inspect_container(id.as_str(), None)).await {
+        Ok(inspect) => Ok(Some(Box::new(inspect))),
+        Err(Ended::Engine(error)) if is_not_found(&error) => Ok(None),
+        Err(ended) => Err(ended),
+    }
 }
 
 /// Reads a container's figures, about once a second, until it ends.

@@ -16,7 +16,7 @@ use super::{
 use crate::text::clean;
 
 /// The most containers of one engine.
-const MAX_CONTAINERS: usize = 10_000;
+pub(super) const MAX_CONTAINERS: usize = 10_000;
 
 /// What the session has to do.
 #[derive(Debug, PartialEq)]
@@ -129,7 +129,8 @@ impl Watch {
         };
         let container = &mut described.container;
         match action {
-            "die" => {
+            // Podman says "died" where it does not speak as Docker.
+            "die" | "died" => {
                 container.state = ContainerState::Exited;
                 container.exit_code = attribute("exitCode")
                     .or_else(|| attribute("containerExitCode"))
@@ -191,9 +192,16 @@ impl Watch {
         actions
     }
 
-    /// The inspect failed for another reason: what is known stays.
-    pub(super) fn not_inspected(&mut self, id: &ContainerId) {
+    /// The inspect failed for another reason: what is known stays, and it is asked again. Whoever
+    /// carries that out waits before it says so here.
+    pub(super) fn not_inspected(&mut self, id: &ContainerId) -> Option<Action> {
         self.asked.remove(id);
+        self.inspect(id)
+    }
+
+    /// Asks about a container that taking stock could not inspect.
+    pub(super) fn ask(&mut self, id: &ContainerId) -> Option<Action> {
+        self.inspect(id)
     }
 
     /// New figures of a container.
