@@ -56,7 +56,8 @@ pub fn parse(stat: &str) -> Option<CpuCounters> {
     let mut numbers = Vec::new();
     let (mut has_total, mut boot_time) = (false, 0);
     for line in stat.lines() {
-        let label = line.split_whitespace().next().unwrap_or_default();
+        // Labels begin their line; what is indented the parser below would not take for one.
+        let (label, rest) = line.split_once(' ').unwrap_or((line, ""));
         if label == "cpu" && line.starts_with("cpu ") {
             has_total = true;
         } else if let Some(number) = label.strip_prefix("cpu").and_then(|n| n.parse().ok()) {
@@ -66,7 +67,7 @@ pub fn parse(stat: &str) -> Option<CpuCounters> {
             numbers.push(number);
         } else {
             if label == "btime" {
-                boot_time = line[5..].trim().parse().unwrap_or_default();
+                boot_time = rest.trim().parse().unwrap_or_default();
             }
             continue;
         }
@@ -172,6 +173,14 @@ mod tests {
         let some = parse("cpu  1 2 3 4\ncpu0 1 2\ncpu1 x y z w\ncpu2 1 2 3 4\n").unwrap();
         assert_eq!(some.cores.len(), 1);
         assert_eq!(some.cores[0].0, 2);
+    }
+
+    #[test]
+    fn lines_that_are_indented_are_not_the_kernel_s() {
+        let odd = "\u{2003}\u{2003} btime 5\n cpu7 1 1 1 1\ncpu  1 2 3 4\ncpu0 5 6 7 8\n";
+        let read = parse(odd).unwrap();
+        assert_eq!(read.boot_time, 0);
+        assert_eq!(read.cores.iter().map(|(n, t)| (*n, t.user)).collect::<Vec<_>>(), [(0, 5)]);
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn holds_data(fs: &str, path: &str) -> bool {
     }
 }
 
-pub(crate) fn is_remote(fs: &str) -> bool {
+fn is_remote(fs: &str) -> bool {
     fs.starts_with("nfs")
         || fs.starts_with("fuse")
         || matches!(fs, "cifs" | "smb3" | "smbfs" | "9p" | "virtiofs" | "ceph" | "glusterfs")

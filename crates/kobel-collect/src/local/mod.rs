@@ -62,7 +62,10 @@ impl LocalSource {
         let mut tick = interval(self.period);
         // After a pause one sample, not one for each that was missed.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let filesystems = Filesystems::start();
+        let filesystems = tokio::select! {
+            () = cancel.cancelled() => return,
+            filesystems = Filesystems::start() => filesystems,
+        };
         let (mut deltas, mut table) = (Deltas::default(), ProcessTable::default());
         let mut roles = NetworkRoles::default();
         let units = files::units();
@@ -97,7 +100,7 @@ impl LocalSource {
             let mut sample = deltas.sample(self.target, reading, now, at);
             sample.temperature = thermal::processor(&look.sensors);
             sample.processes = busiest(&mut table, uptime, look.processes, units);
-            mounts(&mut sample, &filesystems);
+            mounts(&mut sample, &filesystems, now);
             self.ingest.sample(sample);
             self.stats.sampled();
         }
@@ -125,8 +128,8 @@ fn busiest(
     table.busiest(uptime?, processes?, units)
 }
 
-fn mounts(sample: &mut Sample, filesystems: &Filesystems) {
-    sample.mounts = filesystems.newest();
+fn mounts(sample: &mut Sample, filesystems: &Filesystems, now: Instant) {
+    sample.mounts = filesystems.newest(now);
     let root = sample.mounts.iter().find(|mount| mount.path == "/");
     sample.disk = root.and_then(|m| crate::host::percent(m.used as f64, m.total as f64));
 }
