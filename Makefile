@@ -7,7 +7,7 @@ SHELL := /bin/bash
 SETUP := scripts/setup.sh
 NPM := npm --no-fund --no-audit
 PYTHON := $(CURDIR)/.venv/bin/python
-WEB := $(shell find web/src web/public web/index.html web/*.json web/*.ts web/*.js -type f 2>/dev/null)
+WEB := $(shell find web/src web/public web/index.html web/scripts web/*.json web/*.ts web/*.js -type f 2>/dev/null)
 ARGS ?=
 
 say = @printf '\033[1m==> %s\033[0m\n' "$(1)"
