@@ -54,7 +54,7 @@ check: page ## Formatting, lints and types
 	$(call say,rustfmt and clippy)
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --locked --quiet
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --exclude kobel --no-deps --locked --quiet
 	$(call say,prettier and svelte-check)
 	$(NPM) --prefix web run lint:format
 	$(NPM) --prefix web run check

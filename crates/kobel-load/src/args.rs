@@ -1,5 +1,7 @@
 //! The options, and what they mean together.
 
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "they are help texts, too")]
+
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, ValueEnum};
