@@ -1,4 +1,4 @@
-//! The busiest processes: /proc/[pid]/stat.
+//! The busiest processes: `/proc/PID/stat`.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub const TOP: usize = 10;
 /// The most processes that are remembered between two readings.
 const MAX_PROCESSES: usize = 100_000;
 
-/// What the numbers of /proc/[pid]/stat are counted in on this host.
+/// What the numbers of `/proc/PID/stat` are counted in on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Units {
     /// Ticks a second (`getconf CLK_TCK`).
@@ -39,7 +39,7 @@ pub struct ProcessCounters {
     pub pages: u64,
 }
 
-/// Reads one /proc/[pid]/stat.
+/// Reads one `/proc/PID/stat`.
 pub fn parse(stat: &str) -> Option<ProcessCounters> {
     // `Stat` slices around the parentheses without a look at what is there.
     let stat = stat.trim();
