@@ -5,7 +5,7 @@
 //! stream, one a running container, once a second: that costs the engine what `docker stats` does
 //! and this process next to nothing, and is the same with Docker, Podman and rootless ones.
 //!
-//! [`watch`] holds the rules and does no I/O; [`session`] carries them out on one connection.
+//! `watch` holds the rules and does no I/O; `session` carries them out on one connection.
 
 mod describe;
 mod endpoint;
