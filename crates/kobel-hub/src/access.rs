@@ -52,6 +52,11 @@ impl Access {
             DeviceScope::Only(devices) => devices.contains(&device),
         }
     }
+
+    /// Whether the hub's own figures may be seen: they tell of everybody who is connected.
+    pub fn may_see_system(&self) -> bool {
+        self.role == Role::Admin
+    }
 }
 
 /// Somebody who signed in.

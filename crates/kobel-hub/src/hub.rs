@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kobel_fanout::{DisconnectReason, Server};
-use kobel_wire::{Device, Timestamp};
+use kobel_wire::{Device, Timestamp, system::System};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -29,6 +29,7 @@ pub struct Hub {
     requests: Requests,
     to_hub: ToHub,
     stats: watch::Sender<LiveStats>,
+    own: watch::Sender<Option<System>>,
 }
 
 /// A way to the running hub.
@@ -36,6 +37,7 @@ pub struct Hub {
 pub struct HubHandle {
     to_hub: ToHub,
     stats: watch::Receiver<LiveStats>,
+    own: watch::Sender<Option<System>>,
 }
 
 impl Hub {
@@ -44,7 +46,10 @@ impl Hub {
     pub fn new(epoch: &str, max_subscriptions: usize) -> Self {
         let (to_hub, requests) = gate::queues();
         let live = Live::new(epoch, max_subscriptions, Box::new(ByScope));
-        Self { live, requests, to_hub, stats: watch::Sender::new(LiveStats::default()) }
+        let stats = watch::Sender::new(LiveStats::default());
+        // A place for one: while the hub is busy, newer figures replace those that wait.
+        let own = watch::Sender::new(None);
+        Self { live, requests, to_hub, stats, own }
     }
 
     /// Adds a device, whose source yields a sample each `period`.
@@ -63,7 +68,8 @@ impl Hub {
 
     /// A way to the hub once it runs.
     pub fn handle(&self) -> HubHandle {
-        HubHandle { to_hub: self.to_hub.clone(), stats: self.stats.subscribe() }
+        let (to_hub, stats) = (self.to_hub.clone(), self.stats.subscribe());
+        HubHandle { to_hub, stats, own: self.own.clone() }
     }
 
     /// Runs until cancelled.
@@ -75,6 +81,7 @@ impl Hub {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(REQUESTS_AT_ONCE);
         let gone = Arc::clone(&self.requests.gone);
+        let mut own = self.own.subscribe();
         loop {
             let flush_at = self.live.flush_at();
             tokio::select! {
@@ -98,6 +105,12 @@ impl Hub {
                 }
                 () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
                     self.live.flush(Instant::now(), Timestamp::now());
+                }
+                Ok(()) = own.changed() => {
+                    let figures = own.borrow_and_update().clone();
+                    if let Some(figures) = figures {
+                        self.live.system(figures, Instant::now(), Timestamp::now());
+                    }
                 }
                 _ = tick.tick() => self.live.tick(Instant::now(), Timestamp::now()),
             }
@@ -160,6 +173,12 @@ impl HubHandle {
         let (answer, credentials) = oneshot::channel();
         let _ = self.to_hub.queue.send(Request::Credentials { answer }).await;
         credentials.await.unwrap_or_default()
+    }
+
+    /// Gives the hub its own figures, to be told in the room `system:main`. Never waits: figures that
+    /// the hub has not taken yet are replaced.
+    pub fn tell_system(&self, figures: System) {
+        self.own.send_replace(Some(figures));
     }
 
     /// Figures for metrics, as of the hub's last step.

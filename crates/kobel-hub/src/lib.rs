@@ -14,3 +14,4 @@ pub mod live;
 pub mod request;
 pub mod room;
 pub mod store;
+pub mod system;

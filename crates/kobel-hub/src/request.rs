@@ -11,6 +11,9 @@ use crate::room::RoomName;
 /// The longest text of a request that an error repeats, in characters.
 const ECHO: usize = 80;
 
+/// The types that a subscribe may name, for people.
+const TYPES: &str = "device, container, dashboard or system";
+
 /// A `subscribe`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Subscribe {
@@ -118,7 +121,7 @@ impl Request {
         let kind = match self.0.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(_) => return Err(self.bad("type: expected a text")),
-            None => return Err(self.bad("type: missing; use device, container or dashboard")),
+            None => return Err(self.bad(format!("type: missing; use {TYPES}"))),
         };
         let id = match self.0.get("id") {
             Some(Value::String(id)) => Some(id.as_str()),
@@ -134,11 +137,11 @@ impl Request {
             }
             ("device" | "container", None) => Err(self.bad("id: missing")),
             ("dashboard", None | Some("main")) => Ok(RoomName::Dashboard),
-            ("dashboard", Some(_)) => Err(self.bad("id: the only dashboard is \"main\"")),
-            (other, _) => Err(self.bad(format!(
-                "type: unknown {:?}; use device, container or dashboard",
-                echo(other)
-            ))),
+            ("system", None | Some("main")) => Ok(RoomName::System),
+            ("dashboard" | "system", Some(_)) => {
+                Err(self.bad(format!("id: the only {kind} is \"main\"")))
+            }
+            (other, _) => Err(self.bad(format!("type: unknown {:?}; use {TYPES}", echo(other)))),
         }
     }
 
@@ -239,6 +242,9 @@ mod tests {
         for dashboard in [r#"{"type":"dashboard"}"#, r#"{"type":"dashboard","id":"main"}"#] {
             assert_eq!(subscribe(Some(dashboard)).unwrap().room, RoomName::Dashboard);
         }
+        for system in [r#"{"type":"system"}"#, r#"{"type":"system","id":"main"}"#] {
+            assert_eq!(subscribe(Some(system)).unwrap().room, RoomName::System);
+        }
     }
 
     #[test]
@@ -257,6 +263,8 @@ mod tests {
             (r#"{"type":"device","id":"a\u0000\u001b[31m"}"#.into(), "id: not a UUID"),
             (r#"{"type":"container","id":"web"}"#.into(), "id: not a container id"),
             (r#"{"type":"dashboard","id":"x"}"#.into(), "id: the only dashboard"),
+            (r#"{"type":"system","id":"x"}"#.into(), "id: the only system"),
+            (r#"{"type":"system","options":{"logs":true}}"#.into(), "options.logs"),
             (device("3"), "options: expected"),
             (device(r#"{"format":"xml"}"#), "options.format"),
             (device(r#"{"rate":0}"#), "options.rate"),

@@ -4,7 +4,8 @@ use std::fmt;
 
 use kobel_wire::{ContainerId, DeviceUuid};
 
-/// A room's name, such as `device:0198c0de-…`, `container:3f2a…` or `dashboard:main`.
+/// A room's name, such as `device:0198c0de-…`, `container:3f2a…`, `dashboard:main` or
+/// `system:main`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RoomName {
     /// One device: its samples, its containers' changes, its own changes.
@@ -13,6 +14,8 @@ pub enum RoomName {
     Container(ContainerId),
     /// All devices that the viewer may see, in batches.
     Dashboard,
+    /// The hub's own figures.
+    System,
 }
 
 /// The `type` of a room, by which subscriptions are counted.
@@ -24,11 +27,13 @@ pub enum RoomKind {
     Container,
     /// `dashboard:main`
     Dashboard,
+    /// `system:main`
+    System,
 }
 
 impl RoomKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Device, Self::Container, Self::Dashboard];
+    pub const ALL: [Self; 4] = [Self::Device, Self::Container, Self::Dashboard, Self::System];
 
     /// The word used as `type` in a subscribe.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +41,7 @@ impl RoomKind {
             Self::Device => "device",
             Self::Container => "container",
             Self::Dashboard => "dashboard",
+            Self::System => "system",
         }
     }
 }
@@ -47,6 +53,7 @@ impl RoomName {
             Self::Device(_) => RoomKind::Device,
             Self::Container(_) => RoomKind::Container,
             Self::Dashboard => RoomKind::Dashboard,
+            Self::System => RoomKind::System,
         }
     }
 
@@ -55,7 +62,7 @@ impl RoomName {
         match self {
             Self::Device(uuid) => uuid.to_string(),
             Self::Container(id) => id.to_string(),
-            Self::Dashboard => "main".into(),
+            Self::Dashboard | Self::System => "main".into(),
         }
     }
 }
@@ -66,6 +73,7 @@ impl fmt::Display for RoomName {
             Self::Device(uuid) => write!(f, "device:{uuid}"),
             Self::Container(id) => write!(f, "container:{id}"),
             Self::Dashboard => f.write_str("dashboard:main"),
+            Self::System => f.write_str("system:main"),
         }
     }
 }

@@ -15,6 +15,7 @@ mod sample;
 mod time;
 
 pub mod event;
+pub mod system;
 
 pub use account::Role;
 pub use container::{Container, ContainerState, Health};

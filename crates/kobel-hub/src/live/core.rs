@@ -7,10 +7,11 @@ use kobel_wire::{ContainerId, Device, DeviceUuid, Timestamp};
 use tokio::time::Instant;
 
 use super::{
-    Command, LiveStats, Policy,
+    Command, LiveStats, Policy, Subject,
     delivery::{Delivery, Event},
     fleet::{Change, Fleet, LiveContainer},
     groups::Groups,
+    system::OwnFigures,
     viewer::Viewer,
 };
 use crate::{ingest::DeviceUpdate, room::RoomName};
@@ -21,6 +22,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// The state of the fleet, who watches it, and what goes out to them.
 pub struct Live {
     pub(super) fleet: Fleet,
+    pub(super) own: OwnFigures,
     pub(super) delivery: Delivery,
     pub(super) viewers: HashMap<SocketId, Viewer>,
     pub(super) epoch: Arc<str>,
@@ -36,6 +38,7 @@ impl Live {
         let epoch: Arc<str> = epoch.into();
         Self {
             fleet: Fleet::new(Arc::clone(&epoch)),
+            own: OwnFigures::new(&epoch),
             delivery: Delivery {
                 groups: Groups::default(),
                 policy,
@@ -124,7 +127,7 @@ impl Live {
     }
 
     // The keys of frames: a device's id or a container's own key, and two bits for what it is, so
-    // that no two things share one.
+    // that no two things share one. Both begin with 1, which leaves 0 to the hub's own figures.
 
     fn sample_event(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
         let Some(live) = self.fleet.device_mut(uuid) else {
@@ -134,7 +137,7 @@ impl Live {
         let Some(sample) = &live.sample else { return };
         let event = Event {
             room: &RoomName::Device(uuid),
-            device: uuid,
+            subject: Subject::Device(uuid),
             stream: &live.stream,
             name: "stats",
             id: "stats",
@@ -152,7 +155,7 @@ impl Live {
         live.stream.next();
         let event = Event {
             room: &RoomName::Device(uuid),
-            device: uuid,
+            subject: Subject::Device(uuid),
             stream: &live.stream,
             name: "deviceUpdate",
             id: "device",
@@ -187,7 +190,7 @@ impl Live {
         live.stream.next();
         let in_device = Event {
             room: &RoomName::Device(uuid),
-            device: uuid,
+            subject: Subject::Device(uuid),
             stream: &stream,
             name: "containerUpdate",
             id: id.as_str(),

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{
-    Command, LiveStats, Policy,
+    Command, LiveStats, Policy, Subject,
     groups::{Group, Groups},
     ring::Kept,
     stream::Stream,
@@ -36,8 +36,8 @@ pub(crate) struct Delivery {
 /// An event of a room: what happened, where, and how it is told.
 pub(crate) struct Event<'a, T> {
     pub(crate) room: &'a RoomName,
-    /// The device that it is about; permission is asked for this one.
-    pub(crate) device: DeviceUuid,
+    /// What it is about; permission is asked for this.
+    pub(crate) subject: Subject,
     /// The room's position with this event counted.
     pub(crate) stream: &'a Stream,
     pub(crate) name: &'static str,
@@ -72,7 +72,7 @@ impl Delivery {
         let mut update: Option<Arc<RawValue>> = None;
         for group in self.groups.of(event.room) {
             group.stream.clone_from(event.stream);
-            if !self.policy.may_see(&group.access, event.device) {
+            if !self.policy.may_see(&group.access, event.subject) {
                 self.stats.denied += 1;
                 continue;
             }
@@ -109,7 +109,7 @@ impl Delivery {
     ) {
         let mut encoded: Option<Arc<RawValue>> = None;
         for group in self.groups.of(&RoomName::Dashboard) {
-            if !self.policy.may_see(&group.access, device) {
+            if !self.policy.may_see(&group.access, Subject::Device(device)) {
                 self.stats.denied += 1;
                 continue;
             }

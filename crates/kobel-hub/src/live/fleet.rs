@@ -14,7 +14,11 @@ use kobel_wire::{
 use tokio::time::Instant;
 
 use super::{history::History, ring::Ring, stream::Stream};
-use crate::{access::Access, ingest::DeviceUpdate, live::Policy};
+use crate::{
+    access::Access,
+    ingest::DeviceUpdate,
+    live::{Policy, Subject},
+};
 
 /// A device is stale when no sample came for so many periods.
 const STALE_PERIODS: u32 = 3;
@@ -147,7 +151,9 @@ impl Fleet {
         policy: &'a dyn Policy,
         access: &'a Access,
     ) -> impl Iterator<Item = &'a LiveDevice> {
-        self.devices.values().filter(|d| policy.may_see(access, d.device.device_uuid))
+        self.devices
+            .values()
+            .filter(|d| policy.may_see(access, Subject::Device(d.device.device_uuid)))
     }
 
     /// Takes in what a source reported. Reports on an unknown device change nothing.

@@ -14,6 +14,7 @@ mod history;
 mod resume;
 mod ring;
 mod stream;
+mod system;
 mod viewer;
 
 pub use command::{Command, LiveStats};
@@ -22,19 +23,31 @@ pub use core::Live;
 use crate::access::Access;
 use kobel_wire::DeviceUuid;
 
+/// What permission is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A device and what is on it.
+    Device(DeviceUuid),
+    /// The hub's own figures.
+    System,
+}
+
 /// The question of permission. Asked when a viewer subscribes and again for each event that is
 /// delivered.
 pub trait Policy: Send {
-    /// Whether a holder of this access may see the device and what is on it.
-    fn may_see(&self, access: &Access, device: DeviceUuid) -> bool;
+    /// Whether a holder of this access may see this.
+    fn may_see(&self, access: &Access, subject: Subject) -> bool;
 }
 
-/// The policy of the product: the access's own scope.
+/// The policy of the product: the access's own scope and role.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ByScope;
 
 impl Policy for ByScope {
-    fn may_see(&self, access: &Access, device: DeviceUuid) -> bool {
-        access.may_see(device)
+    fn may_see(&self, access: &Access, subject: Subject) -> bool {
+        match subject {
+            Subject::Device(device) => access.may_see(device),
+            Subject::System => access.may_see_system(),
+        }
     }
 }

@@ -53,7 +53,8 @@ impl Live {
                 Some(missed.in_order())
             }
             // What a dashboard's batches held is not kept.
-            RoomName::Dashboard => (since.seq == stream.seq).then(Vec::new),
+            // Of the hub's own figures the charts need every second, which the state has.
+            RoomName::Dashboard | RoomName::System => (since.seq == stream.seq).then(Vec::new),
         }
     }
 }

@@ -14,9 +14,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{
-    Command, Live,
+    Command, Live, Subject,
     delivery::{NAMESPACE, flush, logged},
-    fleet::totals,
+    fleet::{LiveDevice, totals},
     groups::{AccessKey, Shape},
     history::History,
     resume,
@@ -27,6 +27,9 @@ use crate::{
     request::{Refusal, Subscribe},
     room::{RoomKind, RoomName},
 };
+
+/// The refusal of what one may not see, and of what does not exist to who may not see everything.
+const NOT_ALLOWED: (ErrorCode, &str) = (ErrorCode::Unauthorized, "Insufficient permissions");
 
 /// A socket that is signed in.
 pub(crate) struct Viewer {
@@ -161,13 +164,14 @@ impl Live {
             self.count(asked.room.kind(), 1);
         }
         let (made, epoch) = (&mut self.dashboards_made, &self.epoch);
-        let fleet = &self.fleet;
+        let (fleet, own) = (&self.fleet, &self.own);
         let group = self.delivery.groups.enter(&asked.room, &access, key, shape, || {
             match &asked.room {
                 RoomName::Device(uuid) => fleet.device(*uuid).map(|d| d.stream.clone()),
                 RoomName::Container(id) => {
                     fleet.device_of(id).and_then(|d| d.containers.get(id)).map(|c| c.stream.clone())
                 }
+                RoomName::System => Some(own.stream.clone()),
                 RoomName::Dashboard => None,
             }
             .unwrap_or_else(|| {
@@ -247,14 +251,23 @@ impl Live {
     fn permitted(&self, access: &Access, room: &RoomName) -> Result<(), (ErrorCode, &'static str)> {
         let (device, missing) = match room {
             RoomName::Dashboard => return Ok(()),
+            RoomName::System if self.delivery.policy.may_see(access, Subject::System) => {
+                return Ok(());
+            }
+            RoomName::System => return Err(NOT_ALLOWED),
             RoomName::Device(uuid) => (self.fleet.device(*uuid), "no such device"),
             RoomName::Container(id) => (self.fleet.device_of(id), "no such container"),
         };
         match device {
-            Some(live) if self.delivery.policy.may_see(access, live.device.device_uuid) => Ok(()),
+            Some(live) if self.may_see(access, live) => Ok(()),
             None if access.sees_all() => Err((ErrorCode::NotFound, missing)),
-            _ => Err((ErrorCode::Unauthorized, "Insufficient permissions")),
+            _ => Err(NOT_ALLOWED),
         }
+    }
+
+    fn may_see(&self, access: &Access, live: &LiveDevice) -> bool {
+        let subject = Subject::Device(live.device.device_uuid);
+        self.delivery.policy.may_see(access, subject)
     }
 
     fn initial(
@@ -293,6 +306,7 @@ impl Live {
                 let data = DashboardData { totals: totals(&devices), devices };
                 first(room, &data, stream, gap)
             }
+            RoomName::System => first(room, &self.own.data(), stream, gap),
         }
     }
 

@@ -25,6 +25,8 @@ use crate::{
     request,
 };
 
+mod system;
+
 const PERIOD: Duration = Duration::from_secs(1);
 
 fn uuid(n: u64) -> DeviceUuid {
@@ -97,6 +99,16 @@ fn principal(token: i64, devices: DeviceScope) -> Principal {
         access: Arc::new(Access { role: Role::Viewer, devices }),
         credential: CredentialId::Token(token),
         expires_at: None,
+    }
+}
+
+/// A policy that refuses everything while it is switched.
+#[derive(Clone, Default)]
+struct Switch(Arc<AtomicBool>);
+
+impl Policy for Switch {
+    fn may_see(&self, _: &Access, _: Subject) -> bool {
+        !self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -315,13 +327,6 @@ fn a_refusal_is_an_ack_and_an_event() {
 /// Permission is asked again at delivery, not only at the subscribe.
 #[test]
 fn what_may_not_be_seen_any_more_is_not_delivered() {
-    #[derive(Clone, Default)]
-    struct Switch(Arc<AtomicBool>);
-    impl Policy for Switch {
-        fn may_see(&self, _: &Access, _: DeviceUuid) -> bool {
-            !self.0.load(Ordering::Relaxed)
-        }
-    }
     let switch = Switch::default();
     let mut world = World::with(1, Box::new(switch.clone()));
     world.report(1, 0, containers(vec![container(1, 7, ContainerState::Running, 0)]));
@@ -354,7 +359,7 @@ fn a_revoked_credential_gets_nothing_more() {
     assert_eq!(world.closed, [revoked]);
     let known = world.live.credentials();
     assert_eq!(known.iter().map(|(c, _)| *c).collect::<Vec<_>>(), [CredentialId::Token(1)]);
-    assert_eq!(world.live.stats().subscriptions, [1, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [1, 0, 0, 0]);
 }
 
 #[test]
@@ -466,13 +471,13 @@ fn subscribing_again_replaces_the_subscription() {
     world.report(1, 1, sample(1, 1, 1.0));
     world.flush(200);
     assert_eq!(world.events(socket), ["initialData", "initialData", "batchUpdate"]);
-    assert_eq!(world.live.stats().subscriptions, [1, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [1, 0, 0, 0]);
     world.live.unsubscribe(socket, &RoomName::Device(uuid(1)), None);
     world.deliver();
     world.report(1, 300, sample(1, 300, 1.0));
     world.flush(600);
     assert_eq!(world.events(socket).len(), 3);
-    assert_eq!(world.live.stats().subscriptions, [0, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 0]);
 }
 
 fn since(mut asked: Value, epoch: &str, seq: u64) -> Value {
