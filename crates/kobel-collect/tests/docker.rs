@@ -152,6 +152,9 @@ impl Drop for Daemon {
             signal("TERM", child.id());
             let _ = child.wait();
         }
+        // With live restore the daemon mounts its data folder onto itself, and leaves it so: then
+        // the folder could not be removed.
+        let _ = Command::new("umount").arg(self.at("data")).stderr(Stdio::null()).status();
     }
 }
 
