@@ -21,6 +21,7 @@ use kobel_hub::{
     hub::Hub,
     ingest::{self, Ingest},
     store::{Store, StoreError, StoredDevice},
+    system::Monitor,
 };
 use kobel_wire::{Device, DeviceState, Engine, EngineState, Facts, SourceKind, Timestamp};
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
@@ -30,7 +31,7 @@ use crate::{
     config::{Config, ConfigError, Docker},
     data_folder::{self, DataFolderError},
     http::{Guard, Readiness, Shared, Site},
-    metrics::Gather,
+    metrics::{self, Gather},
     sign_in::{self, SignIn, Throttle},
 };
 
@@ -113,6 +114,17 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     tasks.spawn(async {
         watching.await;
         "the watch over credentials"
+    });
+    let monitor = Monitor {
+        server: server.clone(),
+        hub: handle.clone(),
+        process: metrics::read_process,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    let measuring = monitor.run(hub_end.clone());
+    tasks.spawn(async {
+        measuring.await;
+        "the reading of the hub's own figures"
     });
     collect(&config, &device, &ingest, &stats, &sources, &mut tasks);
 

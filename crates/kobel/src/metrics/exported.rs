@@ -4,14 +4,12 @@ use std::{fmt, sync::Arc};
 
 use kobel_collect::CollectSnapshot;
 use kobel_fanout::{Histogram, Snapshot};
-use kobel_hub::{ingest::Replaced, live::LiveStats, room::RoomKind};
+use kobel_hub::{ingest::Replaced, live::LiveStats, room::RoomKind, system::ProcessReading};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
     metrics::MetricType,
 };
-
-use super::process::Process;
 
 /// Upper bounds of the message sizes, bytes; those of the fan-out's histogram.
 const SIZES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, f64::MAX];
@@ -23,7 +21,7 @@ pub(crate) struct Exported {
     pub hub: LiveStats,
     pub replaced: Replaced,
     pub collect: CollectSnapshot,
-    pub process: Process,
+    pub process: ProcessReading,
 }
 
 struct Out<'a>(DescriptorEncoder<'a>);
@@ -218,9 +216,9 @@ impl Exported {
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {
         let process = &self.process;
         out.seconds("process_cpu_seconds", "User and system time", process.cpu_seconds)?;
-        out.gauge("process_resident_memory_bytes", "Resident memory", process.resident_bytes)?;
-        out.gauge("process_open_fds", "Open file descriptors", process.open_fds)?;
-        out.gauge("process_max_fds", "The most file descriptors", process.max_fds)?;
+        out.gauge("process_resident_memory_bytes", "Resident memory", process.memory_bytes)?;
+        out.gauge("process_open_fds", "Open file descriptors", process.open_files)?;
+        out.gauge("process_max_fds", "The most file descriptors", process.open_files_limit)?;
         out.gauge("process_threads", "Threads", process.threads)?;
         let version = [("version", env!("CARGO_PKG_VERSION"))];
         out.gauges("kobel_build_info", "The version that runs", [(version, 1)])

@@ -14,6 +14,7 @@ use kobel_hub::{hub::HubHandle, ingest::Ingest};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use exported::Exported;
+pub(crate) use process::read as read_process;
 
 /// Where the figures come from.
 pub(crate) struct Gather {

@@ -1,27 +1,13 @@
-//! Figures of this process, by the names that Prometheus' client libraries use.
+//! What /proc says of this process.
 
+use kobel_hub::system::ProcessReading;
 use rustix::{
     param::page_size,
     process::{Resource, getrlimit},
 };
 
-/// What /proc says of this process; what cannot be read is absent.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Process {
-    /// Processor time, seconds.
-    pub cpu_seconds: Option<f64>,
-    /// Resident memory, bytes.
-    pub resident_bytes: Option<u64>,
-    /// Open file descriptors.
-    pub open_fds: Option<u64>,
-    /// The most of them.
-    pub max_fds: Option<u64>,
-    /// Threads.
-    pub threads: Option<u64>,
-}
-
-/// Reads them.
-pub(crate) fn read() -> Process {
+/// Reads the figures; what cannot be read is absent.
+pub(crate) fn read() -> ProcessReading {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name may hold anything; the fields begin after its last parenthesis, with the third.
     let fields: Vec<&str> = stat
@@ -30,12 +16,22 @@ pub(crate) fn read() -> Process {
         .unwrap_or_default();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
     let ticks = rustix::param::clock_ticks_per_second() as f64;
-    Process {
+    ProcessReading {
         cpu_seconds: field(14).zip(field(15)).map(|(user, system)| (user + system) as f64 / ticks),
-        resident_bytes: field(24).map(|pages| pages * page_size() as u64),
-        open_fds: std::fs::read_dir("/proc/self/fd").ok().map(|dir| dir.count() as u64),
-        max_fds: getrlimit(Resource::Nofile).current,
+        memory_bytes: field(24).map(|pages| pages * page_size() as u64),
+        open_files: open_files(),
+        open_files_limit: getrlimit(Resource::Nofile).current,
         threads: field(20),
+    }
+}
+
+/// Counting the entries would cost milliseconds where there are thousands of sockets. Linux tells
+/// their number as the folder's size since 6.2; before, that is 0.
+fn open_files() -> Option<u64> {
+    let folder = "/proc/self/fd";
+    match std::fs::metadata(folder).ok()?.len() {
+        0 => Some(std::fs::read_dir(folder).ok()?.count() as u64),
+        count => Some(count),
     }
 }
 
@@ -44,8 +40,8 @@ mod tests {
     #[test]
     fn this_process_has_figures() {
         let process = super::read();
-        assert!(process.resident_bytes.unwrap() > 100_000);
-        assert!(process.open_fds.unwrap() >= 3);
+        assert!(process.memory_bytes.unwrap() > 100_000);
+        assert!(process.open_files.unwrap() >= 3);
         assert!(process.threads.unwrap() >= 1);
         assert!(process.cpu_seconds.unwrap() < 10_000.0);
     }
