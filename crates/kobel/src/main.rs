@@ -11,6 +11,7 @@ mod logging;
 mod metrics;
 mod serve;
 mod sign_in;
+mod tls;
 
 use std::process::ExitCode;
 

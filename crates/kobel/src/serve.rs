@@ -16,7 +16,7 @@ use kobel_collect::{
     docker::{DockerSource, Endpoints},
     local::{self, LocalSource},
 };
-use kobel_fanout::Server;
+use kobel_fanout::{Accept, Listen, Plain, Server};
 use kobel_hub::{
     hub::Hub,
     ingest::{self, Ingest},
@@ -33,6 +33,7 @@ use crate::{
     http::{Guard, Readiness, Shared, Site},
     metrics::{self, Gather},
     sign_in::{self, SignIn, Throttle},
+    tls::{Tls, TlsError},
 };
 
 /// How often this machine is read.
@@ -62,6 +63,9 @@ pub(crate) enum ServeError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}; choose another address by --listen")]
     Listen(SocketAddr, io::Error),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system gave no threads, no signals or no sockets.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
@@ -72,6 +76,7 @@ pub(crate) enum ServeError {
 
 /// Runs the hub until it is told to end.
 pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
+    let tls = config.tls.clone().map(Tls::load).transpose()?;
     raise_file_limit(config.serve.connections);
     let listener = TcpListener::bind(config.listen)
         .await
@@ -132,23 +137,23 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let shared = Arc::new(Shared {
         store: store.clone(),
         session_lifetime: config.session_lifetime,
-        secure: config.public_url.as_ref().is_some_and(crate::config::Origin::is_secure),
+        secure: config.is_secure(),
         throttle: Mutex::new(Throttle::default()),
         metrics: Gather { server: server.clone(), hub: handle, ingest, collect: stats },
         ready: ready.clone(),
     });
     let site = Site::new(guard, server.clone(), shared);
-    let app = move |request, remote| {
-        let site = site.clone();
-        async move { site.answer(request, remote).await }
-    };
-    let listening = kobel_fanout::serve(listener, config.serve.clone(), app, accept.clone());
-    tasks.spawn(async {
-        if let Err(error) = listening.await {
-            tracing::error!(%error, "the listener failed");
+    match tls {
+        None => listen(listener, Plain, &config, site, &accept, &mut tasks),
+        Some((tls, renewal)) => {
+            let renewing = renewal.run(hub_end.clone());
+            tasks.spawn(async {
+                renewing.await;
+                "the watch over the certificate"
+            });
+            listen(listener, tls, &config, site, &accept, &mut tasks);
         }
-        "the listener"
-    });
+    }
 
     let mut signals = signals::Signals::new()?;
     ready.set(true);
@@ -183,6 +188,29 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         signal = signals.next() => tracing::warn!(signal, "ended at once"),
     }
     ended
+}
+
+/// Starts to answer requests.
+fn listen<A: Accept>(
+    listener: TcpListener,
+    accept: A,
+    config: &Config,
+    site: Site,
+    cancel: &CancellationToken,
+    tasks: &mut JoinSet<&'static str>,
+) {
+    let app = move |request, remote| {
+        let site = site.clone();
+        async move { site.answer(request, remote).await }
+    };
+    let listen = Listen { limits: config.serve.clone(), accept, proxies: config.proxies.clone() };
+    let listening = kobel_fanout::serve_with(listener, listen, app, cancel.clone());
+    tasks.spawn(async {
+        if let Err(error) = listening.await {
+            tracing::error!(%error, "the listener failed");
+        }
+        "the listener"
+    });
 }
 
 /// This machine's identity; its machine-id(5) tells it from another one that the folder is moved
@@ -262,10 +290,11 @@ async fn greet(config: &Config, store: &Store, device: &StoredDevice) -> Result<
     } else {
         println!("\n  {base}\n");
     }
-    if !config.listen.ip().is_loopback() && config.public_url.is_none() {
+    if !config.listen.ip().is_loopback() && config.public_url.is_none() && config.tls.is_none() {
         tracing::warn!(
-            "other machines can reach this hub, without encryption; put a proxy with TLS before \
-             it and name it by --public-url"
+            "other machines can reach this hub, without encryption; give it a certificate by \
+             --tls-cert and --tls-key, or put a proxy with TLS before it and name it by \
+             --public-url"
         );
     }
     Ok(())

@@ -31,8 +31,8 @@ fn reference() -> String {
     let page = String::from(
         "# Configuration\n\n\
          Options of `kobel serve`. A flag wins over a variable, a variable over `kobel.toml`.\n\
-         Keys of the file are the names of the flags; the two lists are `allowed-hosts` and\n\
-         `allowed-origins`. Times are written as `25s`, `1m 30s`, `12h` or `30d`.\n\n\
+         Keys of the file are the names of the flags; the lists are `trusted-proxies`,\n\
+         `allowed-hosts` and `allowed-origins`. Times are written as `25s`, `1m 30s`, `12h` or `30d`.\n\n\
          | flag | variable | what |\n| --- | --- | --- |\n",
     );
     page + &rows.concat()

@@ -10,10 +10,12 @@ use std::{
     time::Duration,
 };
 
-use kobel_fanout::{Cors, Limits, ServeLimits};
+use kobel_fanout::{Cors, Limits, Proxies, ServeLimits};
 
 pub(crate) use options::{Common, Docker, LogFormat, ServeOptions};
 pub(crate) use values::{HostName, Origin, Span};
+
+use crate::tls;
 
 /// Where `kobel.toml` is looked for when nobody names one.
 const SYSTEM_FILE: &str = "/etc/kobel/kobel.toml";
@@ -42,8 +44,12 @@ pub(crate) struct Config {
     pub listen: SocketAddr,
     /// The folder of the database.
     pub data: PathBuf,
+    /// The certificate and its key; without them the port speaks plain HTTP.
+    pub tls: Option<tls::Files>,
     /// The origin under which browsers reach the hub, where that is not the listen address.
     pub public_url: Option<Origin>,
+    /// Whose word about a client is taken.
+    pub proxies: Proxies,
     /// Names that the hub answers to, beside localhost, this machine's name and addresses.
     pub allowed_hosts: Vec<HostName>,
     /// Other origins whose pages may call.
@@ -80,6 +86,18 @@ impl Config {
             let message = "this version runs as one node: take ENABLE_CLUSTERING=true away";
             return Err(ConfigError::Contradiction(message.into()));
         }
+        let tls = match (options.tls_cert, options.tls_key) {
+            (Some(cert), Some(key)) => Some(tls::Files { cert, key }),
+            (None, None) => None,
+            (cert, _) => {
+                let (given, missing) =
+                    if cert.is_some() { ("cert", "key") } else { ("key", "cert") };
+                return Err(ConfigError::Contradiction(format!(
+                    "tls-{given} is given without tls-{missing}: TLS needs both, by --tls-cert \
+                     and --tls-key"
+                )));
+            }
+        };
         let span = |span: Option<Span>, default: Duration| span.map_or(default, |s| s.0);
         let (fanout, serve) = (kobel_fanout::Config::default(), ServeLimits::default());
         let origins = options.allowed_origins.unwrap_or_default();
@@ -113,7 +131,9 @@ impl Config {
         Ok(Self {
             listen: options.listen.unwrap_or_else(default_listen),
             data,
+            tls,
             public_url: options.public_url,
+            proxies: options.trusted_proxies.unwrap_or_default().into_iter().collect(),
             allowed_hosts: options.allowed_hosts.unwrap_or_default(),
             allowed_origins: origins,
             docker: options.docker.unwrap_or(Docker::Auto),
@@ -126,6 +146,11 @@ impl Config {
         })
     }
 
+    /// Whether browsers reach the hub by https for certain, whatever a request says of itself.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.tls.is_some() || self.public_url.as_ref().is_some_and(Origin::is_secure)
+    }
+
     /// Where a browser on this machine, or through the proxy, finds the page.
     pub(crate) fn base_url(&self) -> String {
         match &self.public_url {
@@ -133,7 +158,8 @@ impl Config {
             None => {
                 let unspecified = self.listen.ip().is_unspecified();
                 let ip = if unspecified { Ipv4Addr::LOCALHOST.into() } else { self.listen.ip() };
-                format!("http://{}", SocketAddr::new(ip, self.listen.port()))
+                let scheme = if self.tls.is_some() { "https" } else { "http" };
+                format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
+use kobel_fanout::Network;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{HostName, Origin, Span};
@@ -33,10 +34,29 @@ pub(crate) struct ServeOptions {
     #[arg(skip)]
     pub data: Option<PathBuf>,
 
+    /// The certificate for TLS, PEM: the server's own first, then those between it and the root.
+    /// With it the port speaks https only. Taken anew when the file changes, without a restart
+    #[arg(long, value_name = "FILE", env = "KOBEL_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, PEM, without a password
+    #[arg(long, value_name = "FILE", env = "KOBEL_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
     /// The origin under which browsers reach the hub when a proxy stands before it, such as
     /// https://kobel.example.com. Links are made with it, and with https cookies are marked Secure
     #[arg(long, value_name = "ORIGIN", env = "KOBEL_PUBLIC_URL")]
     pub public_url: Option<Origin>,
+
+    /// A proxy, or a network of proxies such as 10.0.0.0/8, whose X-Forwarded-For and
+    /// X-Forwarded-Proto are believed; from anybody else they are ignored [repeatable]
+    #[arg(
+        long = "trusted-proxy",
+        value_name = "NETWORK",
+        env = "KOBEL_TRUSTED_PROXIES",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Option<Vec<Network>>,
 
     /// Another host name that the hub answers to. It always answers to localhost, to its
     /// addresses, to this machine's name and to that of --public-url [repeatable]
@@ -127,7 +147,10 @@ impl ServeOptions {
         Self {
             listen: self.listen.or(file.listen),
             data: self.data.or(file.data),
+            tls_cert: self.tls_cert.or(file.tls_cert),
+            tls_key: self.tls_key.or(file.tls_key),
             public_url: self.public_url.or(file.public_url),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             allowed_hosts: self.allowed_hosts.or(file.allowed_hosts),
             allowed_origins: self.allowed_origins.or(file.allowed_origins),
             docker: self.docker.or(file.docker),

@@ -51,6 +51,39 @@ fn a_wrong_file_is_shown_with_its_line_and_what_would_be_right() {
 }
 
 #[test]
+fn tls_takes_both_files_and_makes_links_https() {
+    let both = "tls-cert = \"/c.pem\"\ntls-key = \"/k.pem\"";
+    let config = load(both, ServeOptions::default()).unwrap();
+    let files = tls::Files { cert: "/c.pem".into(), key: "/k.pem".into() };
+    assert_eq!(config.tls, Some(files));
+    assert_eq!(config.base_url(), "https://127.0.0.1:8000");
+    assert!(config.is_secure());
+    assert!(!load("", ServeOptions::default()).unwrap().is_secure());
+    for (toml, says) in [
+        ("tls-cert = \"/c.pem\"", "tls-cert is given without tls-key"),
+        ("tls-key = \"/k.pem\"", "tls-key is given without tls-cert"),
+    ] {
+        let error = load(toml, ServeOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn trusted_proxies_are_networks() {
+    let toml = "trusted-proxies = [\"10.0.0.0/8\", \"::1\"]";
+    let config = load(toml, ServeOptions::default()).unwrap();
+    assert!(config.proxies.trusts([10, 1, 2, 3].into()));
+    assert!(!config.proxies.trusts([127, 0, 0, 1].into()));
+    for (toml, says) in [
+        ("trusted-proxies = [\"nginx\"]", "write it as 10.0.0.0/8"),
+        ("trusted-proxies = [\"0.0.0.0/0\"]", "everybody"),
+    ] {
+        let error = load(toml, ServeOptions::default()).unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains("line 1"), "{error}");
+    }
+}
+
+#[test]
 fn what_this_version_cannot_do_is_refused() {
     let options = ServeOptions { enable_clustering: Some(true), ..ServeOptions::default() };
     let error = load("", options).unwrap_err().to_string();

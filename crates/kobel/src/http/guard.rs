@@ -70,17 +70,18 @@ impl Guard {
         Self { hosts: names, origins }
     }
 
-    /// Whether a request with these headers may be answered.
+    /// Whether a request with these headers may be answered. `secure`: it is known to have come
+    /// by https; otherwise a proxy may have taken that off, and either scheme will do.
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    pub(crate) fn check(&self, headers: &HeaderMap, secure: bool) -> Result<(), Refused> {
         let host = self.host(headers)?;
         match headers.get(header::ORIGIN) {
             None => Ok(()),
             Some(origin) => {
                 let origin = String::from_utf8_lossy(origin.as_bytes()).to_ascii_lowercase();
-                if self.is_own(&origin, &host) || self.origins.contains(&origin) {
+                if self.is_own(&origin, &host, secure) || self.origins.contains(&origin) {
                     Ok(())
                 } else {
                     Err(Refused::ForeignOrigin(printable(&origin)))
@@ -117,13 +118,14 @@ impl Guard {
         }
     }
 
-    /// Whether an origin is the one that the request was sent to. The scheme is a proxy's matter.
-    fn is_own(&self, origin: &str, host: &str) -> bool {
+    /// Whether an origin is the one that the request was sent to. A page that came by plain http
+    /// may be anybody's who sits on the wire: it is not the own one of what is asked by https.
+    fn is_own(&self, origin: &str, host: &str, secure: bool) -> bool {
         let Some((scheme, authority)) = origin.split_once("://") else {
             return false;
         };
         let default = match scheme {
-            "http" => ":80",
+            "http" if !secure => ":80",
             "https" => ":443",
             _ => return false,
         };
@@ -164,7 +166,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
         }
-        guard().check(&headers)
+        guard().check(&headers, false)
     }
 
     #[test]
@@ -189,7 +191,7 @@ mod tests {
         for host in ["", ":80", "localhost:x"] {
             assert_eq!(check(host, None), Err(Refused::BadHost), "{host}");
         }
-        assert_eq!(guard().check(&HeaderMap::new()), Err(Refused::BadHost));
+        assert_eq!(guard().check(&HeaderMap::new(), false), Err(Refused::BadHost));
     }
 
     #[test]
@@ -216,6 +218,22 @@ mod tests {
                 matches!(check(host, Some(origin)), Err(Refused::ForeignOrigin(_))),
                 "{origin}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_asked_by_https_is_not_told_to_a_page_that_came_by_http() {
+        for (origin, secure, own) in [
+            ("https://localhost:8443", true, true),
+            ("http://localhost:8443", true, false),
+            ("http://localhost:8443", false, true),
+            ("https://localhost:8443", false, true),
+            ("https://kobel.example", true, true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, HeaderValue::from_static("localhost:8443"));
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            assert_eq!(guard().check(&headers, secure).is_ok(), own, "{origin} {secure}");
         }
     }
 

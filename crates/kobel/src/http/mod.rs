@@ -16,13 +16,12 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::ConnectInfo,
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
 use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
-use kobel_fanout::Server;
+use kobel_fanout::{Client, Server};
 use kobel_hub::store::Store;
 use tower::ServiceExt;
 
@@ -52,7 +51,7 @@ pub(crate) struct Shared {
     pub store: Store,
     /// How long a page's session lasts.
     pub session_lifetime: Duration,
-    /// Whether cookies are for https only.
+    /// Whether cookies are for https only, whatever a request says of itself.
     pub secure: bool,
     /// Failed sign-ins. Held for a look into a table.
     pub throttle: Mutex<Throttle>,
@@ -83,17 +82,23 @@ impl Site {
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response {
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        remote: SocketAddr,
+    ) -> Response {
+        // The listener says; without it, what is certain.
+        let unknown = Client { address: remote, secure: false, proxied: false };
+        let client = *request.extensions_mut().get_or_insert(unknown);
         // A health check asks by whatever name it has.
         let health = matches!(request.uri().path(), "/healthz" | "/readyz");
-        if !health && let Err(refused) = self.guard.check(request.headers()) {
+        if !health && let Err(refused) = self.guard.check(request.headers(), client.secure) {
             return ApiError::refused(&refused).into_response();
         }
         if request.uri().path() == self.server.config().path {
             return self.server.handle(request, remote).await.map(Body::new);
         }
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(ConnectInfo(remote));
+        let request = request.map(Body::new);
         // The router's error is `Infallible`.
         let mut answer = match self.router.clone().oneshot(request).await {
             Ok(answer) => answer,

@@ -1,13 +1,14 @@
 //! Sign-in and sign-out of the page.
 
-use std::{net::SocketAddr, sync::PoisonError};
+use std::{net::IpAddr, sync::PoisonError};
 
 use axum::{
-    Json,
-    extract::{ConnectInfo, rejection::JsonRejection},
+    Extension, Json,
+    extract::rejection::JsonRejection,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, header};
+use kobel_fanout::Client;
 use kobel_hub::{
     access::{CredentialId, Principal},
     store::Account,
@@ -66,15 +67,15 @@ pub(crate) async fn show(shared: State, headers: HeaderMap) -> Result<Json<Sessi
 /// Signs in by name and password.
 pub(crate) async fn sign_in(
     shared: State,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     body: Body<SignIn>,
 ) -> Result<Response, ApiError> {
     let asked = read(body)?;
-    may_try(&shared, remote)?;
+    may_try(&shared, client)?;
     match shared.store.check_password(&asked.name, &asked.password).await? {
-        Some(account) => start(&shared, &account, "password").await,
+        Some(account) => start(&shared, client, &account, "password").await,
         None => {
-            failed(&shared, remote);
+            failed(&shared, client);
             Err(ApiError::unauthorized("wrong name or password"))
         }
     }
@@ -83,15 +84,15 @@ pub(crate) async fn sign_in(
 /// Signs in by a link that works once.
 pub(crate) async fn sign_in_by_link(
     shared: State,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     body: Body<Link>,
 ) -> Result<Response, ApiError> {
     let asked = read(body)?;
-    may_try(&shared, remote)?;
+    may_try(&shared, client)?;
     match shared.store.use_link(&asked.token, Timestamp::now()).await? {
-        Some(account) => start(&shared, &account, "link").await,
+        Some(account) => start(&shared, client, &account, "link").await,
         None => {
-            failed(&shared, remote);
+            failed(&shared, client);
             Err(ApiError::unauthorized(
                 "this link was used before or has expired; make a new one on the server: \
                  kobel user link NAME",
@@ -115,17 +116,17 @@ pub(crate) async fn sign_out(shared: State, headers: HeaderMap) -> Result<Respon
 /// taken over.
 pub(crate) async fn set_password(
     shared: State,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     headers: HeaderMap,
     body: Body<NewPassword>,
 ) -> Result<StatusCode, ApiError> {
     let (principal, account) = signed_in(&shared, &headers).await?;
     let asked = read(body)?;
     if account.has_password {
-        may_try(&shared, remote)?;
+        may_try(&shared, client)?;
         let current = asked.current.as_deref().unwrap_or_default();
         if shared.store.check_password(&account.name, current).await?.is_none() {
-            failed(&shared, remote);
+            failed(&shared, client);
             return Err(ApiError::bad_request("current: this is not your password"));
         }
     }
@@ -166,28 +167,37 @@ fn session(account: &Account, expires_at: Option<Timestamp>) -> Session {
     }
 }
 
-async fn start(shared: &State, account: &Account, by: &str) -> Result<Response, ApiError> {
+async fn start(
+    shared: &State,
+    client: Client,
+    account: &Account,
+    by: &str,
+) -> Result<Response, ApiError> {
     let lifetime = shared.session_lifetime;
     let made = shared.store.start_session(account.id, lifetime, Timestamp::now()).await?;
-    tracing::info!(account = %account.name, by, "signed in");
+    tracing::info!(account = %account.name, by, address = %ip(client), "signed in");
     let mut answer = Json(session(account, Some(made.expires_at))).into_response();
-    if let Some(cookie) = cookie::set(&made.cookie, lifetime, shared.secure) {
+    if let Some(cookie) = cookie::set(&made.cookie, lifetime, shared.secure || client.secure) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     Ok(answer)
 }
 
-fn may_try(shared: &State, remote: SocketAddr) -> Result<(), ApiError> {
+fn may_try(shared: &State, client: Client) -> Result<(), ApiError> {
     let throttle = shared.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    throttle.check(remote.ip(), Instant::now()).map_err(|wait| {
+    throttle.check(ip(client), Instant::now()).map_err(|wait| {
         let seconds = wait.as_secs_f64().ceil() as u64;
         let message = format!("too many failed sign-ins; try again in {seconds} s");
         ApiError::rate_limited(message, seconds)
     })
 }
 
-fn failed(shared: &State, remote: SocketAddr) {
-    tracing::warn!(address = %remote.ip(), "a sign-in failed");
+fn failed(shared: &State, client: Client) {
+    tracing::warn!(address = %ip(client), "a sign-in failed");
     let mut throttle = shared.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-    throttle.failed(remote.ip(), Instant::now());
+    throttle.failed(ip(client), Instant::now());
+}
+
+fn ip(client: Client) -> IpAddr {
+    client.address.ip().to_canonical()
 }

@@ -1,18 +1,16 @@
 //! Health and metrics.
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use axum::{
-    extract::ConnectInfo,
+    Extension,
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, StatusCode, header};
+use kobel_fanout::Client;
 use kobel_wire::Timestamp;
 
 use super::{State, error::ApiError};
@@ -53,12 +51,13 @@ pub(crate) async fn readyz(shared: State) -> Response {
 /// token.
 pub(crate) async fn metrics(
     shared: State,
-    ConnectInfo(remote): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<Client>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    // Behind a proxy on this machine everybody seems to be this machine.
+    // Behind a proxy on this machine that is not trusted everybody seems to be this machine. And
+    // what a trusted one says is not stretched: what came by any proxy is not from here.
     let proxied = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
-    if !remote.ip().to_canonical().is_loopback() || proxied {
+    if !client.address.ip().to_canonical().is_loopback() || proxied {
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
