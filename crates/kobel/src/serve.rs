@@ -32,7 +32,7 @@ use crate::{
     data_folder::{self, DataFolderError},
     http::{Guard, Readiness, Shared, Site},
     metrics::{self, Gather},
-    sign_in::{self, SignIn, Throttle},
+    sign_in::{self, Known, SignIn, Throttle},
     tls::{Tls, TlsError},
 };
 
@@ -106,7 +106,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let mut hub = Hub::new(&epoch(), config.max_subscriptions);
     hub.add_device(described(&device, facts, &config), PERIOD);
     let handle = hub.handle();
-    let sign_in = Arc::new(SignIn::new(store.clone(), guard.clone()));
+    let known = Arc::new(Known::default());
+    let sign_in = Arc::new(SignIn::new(store.clone(), guard.clone(), Arc::clone(&known)));
     let gate = Arc::new(hub.gate(sign_in, hub_end.clone()));
     let server = Server::start(config.fanout.clone(), gate)?;
 
@@ -115,7 +116,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         running.await;
         "the hub"
     });
-    let watching = sign_in::watch(store.clone(), handle.clone(), hub_end.clone());
+    let watching = sign_in::watch(store.clone(), handle.clone(), known, hub_end.clone());
     tasks.spawn(async {
         watching.await;
         "the watch over credentials"

@@ -8,14 +8,11 @@ use sqlx::{Row, sqlite::SqliteRow};
 use super::{Store, StoreError, role_of, scope_of, secret, tokens::PREFIX};
 use crate::access::{Access, AccountId, CredentialId, DeviceScope, Principal};
 
-/// `last_used_at` of a token is written at most so often, milliseconds.
-const NOTE_USE_MS: i64 = 60_000;
-
 const SESSION: &str = "SELECT s.secret_hash, s.expires_at, a.id AS account_id, a.name, a.role, \
      a.devices FROM sessions s JOIN accounts a ON a.id = s.account_id WHERE s.id = $1";
 
 const TOKEN: &str = "SELECT t.secret_hash, t.expires_at, a.id AS account_id, a.name, a.role, \
-     a.devices, t.role AS token_role, t.devices AS token_devices, t.last_used_at \
+     a.devices, t.role AS token_role, t.devices AS token_devices \
      FROM tokens t JOIN accounts a ON a.id = t.account_id \
      WHERE t.id = $1 AND t.revoked_at IS NULL";
 
@@ -57,17 +54,22 @@ impl Store {
         if !secret::matches(given, row.try_get("secret_hash")?) {
             return Ok(None);
         }
-        let found = principal(&row, CredentialId::Token(id), now)?;
-        let used: Option<i64> = row.try_get("last_used_at")?;
-        let noted = used.is_some_and(|at| now.as_millis() - at < NOTE_USE_MS);
-        if found.is_some() && !noted {
+        principal(&row, CredentialId::Token(id), now)
+    }
+
+    /// Notes that these tokens were used. For many at once: a write for each sign-in would cost more
+    /// than the sign-in.
+    pub async fn note_use(&self, tokens: &[i64], now: Timestamp) -> Result<(), StoreError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for id in tokens {
             sqlx::query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
                 .bind(now.as_millis())
                 .bind(id)
-                .execute(&self.pool)
+                .execute(&mut *change)
                 .await?;
         }
-        Ok(found)
+        change.commit().await?;
+        Ok(())
     }
 
     /// What the holder of this credential may do and see now; `None` where it does not hold any

@@ -114,6 +114,7 @@ async fn a_token_does_and_sees_no_more_than_its_account() {
     assert_eq!(*known.access, Access { role: Role::Viewer, devices: only(&[2]) });
     assert_eq!(known.name.as_ref(), "ann");
 
+    store.note_use(&[token.id], at(1)).await.unwrap();
     let listed = &store.tokens(at(1)).await.unwrap()[0];
     assert_eq!((listed.state, listed.last_used_at), (TokenState::Valid, Some(at(1))));
     assert_eq!(store.tokens(at(3_600_000)).await.unwrap()[0].state, TokenState::Expired);

@@ -1,7 +1,10 @@
 //! Who may come in: sockets by token or by the page's cookie, and the end of what was revoked.
 
+mod known;
 mod revocation;
 mod throttle;
+
+use std::sync::Arc;
 
 use kobel_fanout::Handshake;
 use kobel_hub::{access::Principal, gate::Authenticate, store::Store};
@@ -11,6 +14,8 @@ use kobel_wire::{
 };
 use serde_json::value::RawValue;
 
+use known::Kind;
+pub(crate) use known::Known;
 pub(crate) use revocation::watch;
 pub(crate) use throttle::Throttle;
 
@@ -21,12 +26,13 @@ use crate::http::{Guard, cookie};
 pub(crate) struct SignIn {
     store: Store,
     guard: Guard,
+    known: Arc<Known>,
 }
 
 impl SignIn {
-    /// By this store; pages by these origins.
-    pub(crate) fn new(store: Store, guard: Guard) -> Self {
-        Self { store, guard }
+    /// By this store and what is known of it; pages by these origins.
+    pub(crate) fn new(store: Store, guard: Guard, known: Arc<Known>) -> Self {
+        Self { store, guard, known }
     }
 }
 
@@ -51,13 +57,13 @@ impl Authenticate for SignIn {
         let token = auth
             .and_then(|auth| serde_json::from_str::<Auth>(auth.get()).ok())
             .and_then(|auth| auth.token);
-        let (found, message) = match (token, cookie::read(&handshake.headers)) {
+        let (kind, credential, message) = match (&token, cookie::read(&handshake.headers)) {
             (Some(token), _) => {
-                (self.store.by_token(&token, now).await, "the token is wrong, expired or revoked")
+                (Kind::Token, token.as_str(), "the token is wrong, expired or revoked")
             }
             // The cookie comes with any request of the browser; the page must show itself, too.
             (None, Some(session)) if self.guard.is_from_own_page(&handshake.headers) => {
-                (self.store.by_cookie(session, now).await, "the session has ended; sign in again")
+                (Kind::Cookie, session, "the session has ended; sign in again")
             }
             (None, Some(_)) => {
                 return Err(unauthorized("a session's cookie needs an allowed Origin"));
@@ -66,8 +72,19 @@ impl Authenticate for SignIn {
                 return Err(unauthorized("sign in, or send auth: {token} with an API token"));
             }
         };
+        let missing = match self.known.look(kind, credential, now) {
+            Ok(principal) => return Ok(principal),
+            Err(missing) => missing,
+        };
+        let found = match kind {
+            Kind::Token => self.store.by_token(credential, now).await,
+            Kind::Cookie => self.store.by_cookie(credential, now).await,
+        };
         match found {
-            Ok(Some(principal)) => Ok(principal),
+            Ok(Some(principal)) => {
+                self.known.learn(&missing, &principal);
+                Ok(principal)
+            }
             Ok(None) => Err(unauthorized(message)),
             Err(error) => {
                 tracing::error!(%error, "cannot look up a credential");
