@@ -120,6 +120,21 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "BYTES", env = "KOBEL_MAX_PAYLOAD")]
     pub max_payload: Option<usize>,
 
+    /// Messages of at least so many bytes are compressed for viewers that take permessage-deflate;
+    /// 0: none is [default: 1024]
+    #[arg(long, value_name = "BYTES", env = "KOBEL_DEFLATE_FROM")]
+    pub deflate_from: Option<usize>,
+
+    /// The most bytes that may wait for one viewer; over it the viewer is closed
+    /// [default: 1000000]
+    #[arg(long, value_name = "BYTES", env = "KOBEL_MAX_BACKLOG")]
+    pub max_backlog: Option<usize>,
+
+    /// The most bytes that may wait for all viewers together; over it the slowest are closed
+    /// [default: 256000000]
+    #[arg(long, value_name = "BYTES", env = "KOBEL_MAX_BACKLOG_TOTAL")]
+    pub max_backlog_total: Option<usize>,
+
     /// The most connections in all [default: 100000]
     #[arg(long, value_name = "COUNT", env = "KOBEL_MAX_CONNECTIONS")]
     pub max_connections: Option<usize>,
@@ -163,6 +178,9 @@ impl ServeOptions {
             upgrade_timeout: self.upgrade_timeout.or(file.upgrade_timeout),
             header_timeout: self.header_timeout.or(file.header_timeout),
             max_payload: self.max_payload.or(file.max_payload),
+            deflate_from: self.deflate_from.or(file.deflate_from),
+            max_backlog: self.max_backlog.or(file.max_backlog),
+            max_backlog_total: self.max_backlog_total.or(file.max_backlog_total),
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_address: self
                 .max_connections_per_address
