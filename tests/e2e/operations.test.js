@@ -36,6 +36,7 @@ test("health, readiness and metrics", async () => {
       /^kobel_collect_samples_total [1-9]\d*$/m,
       /^kobel_sessions\{transport="websocket"\} \d+$/m,
       /^kobel_devices 1$/m,
+      /^kobel_delivery_latency_seconds_count [1-9]\d*$/m,
       /^process_resident_memory_bytes [1-9]\d+$/m,
       /^# EOF$/m,
     ]) {

@@ -104,6 +104,8 @@ impl Config {
         let limits = Limits {
             sessions: options.max_connections.unwrap_or(fanout.limits.sessions),
             events_per_second: options.events_per_second.unwrap_or(fanout.limits.events_per_second),
+            backlog: options.max_backlog.unwrap_or(fanout.limits.backlog),
+            backlog_total: options.max_backlog_total.unwrap_or(fanout.limits.backlog_total),
             ..fanout.limits
         };
         let fanout = kobel_fanout::Config {
@@ -111,6 +113,10 @@ impl Config {
             ping_interval: span(options.ping_interval, fanout.ping_interval),
             ping_timeout: span(options.ping_timeout, fanout.ping_timeout),
             upgrade_timeout: span(options.upgrade_timeout, fanout.upgrade_timeout),
+            deflate_from: match options.deflate_from {
+                Some(0) => None,
+                given => given.or(fanout.deflate_from),
+            },
             max_payload: options.max_payload.unwrap_or(fanout.max_payload),
             cors: Cors { origins: origins.iter().map(|o| o.as_str().to_owned()).collect() },
             limits,

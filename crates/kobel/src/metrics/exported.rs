@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use kobel_collect::CollectSnapshot;
-use kobel_fanout::{Histogram, Snapshot};
+use kobel_fanout::{Histogram, Latency, Snapshot};
 use kobel_hub::{ingest::Replaced, live::LiveStats, room::RoomKind, system::ProcessReading};
 use prometheus_client::{
     collector::Collector,
@@ -173,7 +173,19 @@ impl Exported {
         out.counter("kobel_frames_conflated", help, fanout.conflated)?;
         let help = "Frames dropped because too much waited for a slow client";
         out.counter("kobel_frames_dropped", help, fanout.dropped)?;
-        out.gauge("kobel_backlog_bytes", "Bytes that wait for slow clients", fanout.backlog_bytes)
+        let help = "Bytes that wait for slow clients";
+        out.gauge("kobel_backlog_bytes", help, fanout.backlog_bytes)?;
+        let latency = &fanout.delivery;
+        let mut metric = out.0.encode_descriptor(
+            "kobel_delivery_latency_seconds",
+            "From the publish of a message to its write, for each delivery",
+            None,
+            MetricType::Histogram,
+        )?;
+        let bounds = Latency::bounds().chain([f64::MAX]);
+        let buckets: Vec<_> = bounds.zip(latency.buckets).collect();
+        let sum = latency.sum_micros as f64 / 1e6;
+        metric.encode_histogram::<NoLabelSet>(sum, latency.count(), &buckets, None)
     }
 
     fn hub(&self, out: &mut Out<'_>) -> fmt::Result {
