@@ -2,6 +2,7 @@
 
 mod farewell;
 mod signals;
+mod sockets;
 
 use std::{
     io,
@@ -77,10 +78,9 @@ pub(crate) enum ServeError {
 /// Runs the hub until it is told to end.
 pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let tls = config.tls.clone().map(Tls::load).transpose()?;
-    raise_file_limit(config.serve.connections);
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| ServeError::Listen(config.listen, error))?;
+    sockets::raise_limit(config.serve.connections);
+    let listener =
+        sockets::listen(config.listen).map_err(|error| ServeError::Listen(config.listen, error))?;
     // The port may have been chosen by the system.
     let config = Config { listen: listener.local_addr()?, ..config };
     let _lock = data_folder::lock(&config.data, &config.base_url())?;
@@ -299,25 +299,6 @@ async fn greet(config: &Config, store: &Store, device: &StoredDevice) -> Result<
         );
     }
     Ok(())
-}
-
-/// A socket is an open file: as many as the system allows, and a word if that is too few.
-fn raise_file_limit(connections: usize) {
-    use rustix::process::{Resource, getrlimit, setrlimit};
-    let mut limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum {
-        limit.current = limit.maximum;
-        if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "cannot raise the limit of open files");
-        }
-    }
-    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if most < connections as u64 {
-        tracing::debug!(
-            limit = most,
-            "the limit of open files (ulimit -n) is below --max-connections and comes first"
-        );
-    }
 }
 
 /// Where the link for a folder's hub points to.
