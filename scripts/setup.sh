@@ -32,6 +32,8 @@ for group in "$@"; do
       need docker docker.io
       [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
       need chromium chromium fonts-dejavu-core
+      need nginx nginx-light
+      need openssl openssl
       ;;
     *) fail "unknown group $group; use build or test" ;;
   esac
