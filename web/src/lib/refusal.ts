@@ -3,13 +3,19 @@ import type { ErrorBody } from "./live/types";
 /** A refused subscription in the words of the page: what, and what next. */
 export function explain(
   error: ErrorBody,
-  what: "device" | "container" | "fleet",
+  what: "device" | "container" | "fleet" | "system",
 ): {
   title: string;
   next: string;
 } {
   switch (error.code) {
     case "UNAUTHORIZED":
+      if (what === "system") {
+        return {
+          title: "Only admins see the hub's own figures",
+          next: "They tell of everybody who is connected. An admin can give your account that role.",
+        };
+      }
       return {
         title: `You may not see this ${what}`,
         next: "It does not exist, or your account has no right to it. An admin can change that.",

@@ -8,6 +8,7 @@ test.each([
   ["/", { view: "fleet" }],
   ["/sign-in", { view: "sign-in" }],
   ["/settings/", { view: "settings" }],
+  ["/system", { view: "system" }],
   [`/device/${UUID}`, { view: "device", uuid: UUID }],
   ["/container/0123456789ab", { view: "container", id: "0123456789ab" }],
 ])("%s", (path, route) => expect(parsePath(path)).toEqual(route));
@@ -19,6 +20,7 @@ test.each([
   `/device/${UUID}/x`,
   "/container/XYZ",
   "/sign-in/x",
+  "/system/x",
   "/devices",
 ])("%s is no page", (path) => expect(parsePath(path)).toEqual({ view: "unknown", path }));
 

@@ -6,6 +6,7 @@ export type Route =
   | { view: "container"; id: string }
   | { view: "sign-in" }
   | { view: "settings" }
+  | { view: "system" }
   | { view: "unknown"; path: string };
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -17,6 +18,7 @@ export function parsePath(path: string): Route {
     if (first === undefined) return { view: "fleet" };
     if (second === undefined && first === "sign-in") return { view: "sign-in" };
     if (second === undefined && first === "settings") return { view: "settings" };
+    if (second === undefined && first === "system") return { view: "system" };
     if (first === "device" && second && UUID.test(second)) return { view: "device", uuid: second };
     if (first === "container" && second && CONTAINER.test(second)) {
       return { view: "container", id: second };
@@ -24,6 +26,9 @@ export function parsePath(path: string): Route {
   }
   return { view: "unknown", path };
 }
+
+/** The hub's own figures. */
+export const SYSTEM_PATH = "/system";
 
 export function devicePath(uuid: string): string {
   return `/device/${uuid}`;

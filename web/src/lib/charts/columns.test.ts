@@ -75,8 +75,12 @@ test("the top of an axis is round and not below the values", () => {
   expect(top("rate", 1_700)).toBe(2_000);
   expect(top("rate", null)).toBe(1_000);
   expect(top("bytes", 300 * 1024 ** 2)).toBe(500 * 1024 ** 2);
+  expect([0, 11, 21, 130, 10_000].map((n) => top("count", n))).toEqual([10, 20, 40, 200, 10_000]);
+  expect([0, 3, 21].map((n) => top("perSecond", n))).toEqual([1, 5, 25]);
+  expect(top("latency", 0.000_2)).toBeCloseTo(0.001);
+  expect(top("latency", 0.012)).toBeCloseTo(0.02);
   for (let value = 0.1; value < 1e14; value *= 1.3) {
-    for (const kind of ["rate", "bytes", "load", "core"] as const) {
+    for (const kind of ["rate", "bytes", "load", "core", "count", "latency"] as const) {
       expect(top(kind, value)).toBeGreaterThanOrEqual(value * 0.999_999);
     }
   }

@@ -1,5 +1,15 @@
 /** Which charts a device and a container have, top to bottom. */
-import { bytes, celsius, load, percent, rate, type Quantity } from "../format/units";
+import {
+  bytes,
+  celsius,
+  count,
+  latency,
+  load,
+  percent,
+  perSecond,
+  rate,
+  type Quantity,
+} from "../format/units";
 import type { Kind } from "./scale";
 
 export interface Series<Name extends string = string> {
@@ -134,6 +144,9 @@ const FORMATS: Record<Kind, (value: number | null | undefined) => Quantity> = {
   rate,
   load,
   celsius,
+  count,
+  perSecond,
+  latency,
 };
 
 /** A value of a chart in words. */

@@ -1,13 +1,27 @@
 /** How high a chart reaches: from 0 to a round number, in steps, so that it seldom changes. */
 
-export type Kind = "percent" | "share" | "bytes" | "rate" | "load" | "celsius" | "core";
+export type Kind =
+  | "percent"
+  | "share"
+  | "bytes"
+  | "rate"
+  | "load"
+  | "celsius"
+  | "core"
+  | "count"
+  | "perSecond"
+  | "latency";
 
 const PERCENT = [5, 10, 25, 50, 100];
 
-/** The least round number of 1, 2, 2.5, 5 times a power of `base`'s decimal that is not below. */
-function round(value: number, unit: number): number {
+const STEPS = [1, 2, 2.5, 5, 10];
+/** Of whole things, so that the half is whole, too. */
+const WHOLE = [1, 2, 4, 6, 8, 10];
+
+/** The least round number of a step times a power of `base`'s decimal that is not below. */
+function round(value: number, unit: number, steps = STEPS): number {
   const power = 10 ** Math.floor(Math.log10(value / unit));
-  const step = [1, 2, 2.5, 5, 10].find((n) => n * power * unit >= value) ?? 10;
+  const step = steps.find((n) => n * power * unit >= value) ?? 10;
   return step * power * unit;
 }
 
@@ -28,6 +42,12 @@ export function top(kind: Kind, max: number | null): number {
       return PERCENT.find((step) => step >= value) ?? Math.ceil(value / 100) * 100;
     case "celsius":
       return value <= 100 ? 100 : round(value, 1);
+    case "count":
+      return value <= 10 ? 10 : round(value, 1, WHOLE);
+    case "perSecond":
+      return value <= 1 ? 1 : round(value, 1);
+    case "latency":
+      return value <= 0.001 ? 0.001 : round(value, 0.001);
     case "load":
       return value <= 1 ? 1 : round(value, 1);
     case "rate":

@@ -1,5 +1,16 @@
 import { describe, expect, test } from "vitest";
-import { bytes, celsius, grouped, load, percent, plural, rate, text } from "./units";
+import {
+  bytes,
+  celsius,
+  grouped,
+  latency,
+  load,
+  percent,
+  perSecond,
+  plural,
+  rate,
+  text,
+} from "./units";
 
 describe("numbers for people", () => {
   test.each([
@@ -31,6 +42,25 @@ describe("numbers for people", () => {
     [99_960, "100 kB/s"],
     [1.5e9, "1.50 GB/s"],
   ])("%s bytes a second", (value, said) => expect(text(rate(value))).toBe(said));
+
+  test.each([
+    [0, "0.00 /s"],
+    [9.99, "9.99 /s"],
+    [9.996, "10.0 /s"],
+    [99.96, "100 /s"],
+    [999.4, "999 /s"],
+    [12_345, "12.3 k/s"],
+    [5e6, "5.00 M/s"],
+    [undefined, "–"],
+  ])("%s times a second", (value, said) => expect(text(perSecond(value))).toBe(said));
+
+  test.each([
+    [0.000_085, "85 µs"],
+    [0.001_2, "1.20 ms"],
+    [0.25, "250 ms"],
+    [2.5, "2.50 s"],
+    [undefined, "–"],
+  ])("%s seconds", (value, said) => expect(text(latency(value))).toBe(said));
 
   test("a size never has more than three digits", () => {
     for (let value = 1; value < 1e15; value *= 1.07) {

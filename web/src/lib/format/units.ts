@@ -65,6 +65,19 @@ export function load(value: Maybe): Quantity {
   return { value: value >= 99.95 ? value.toFixed(0) : value.toFixed(2), unit: "" };
 }
 
+/** Times per second. */
+export function perSecond(value: Maybe): Quantity {
+  if (!known(value)) return NOTHING;
+  const { value: text, unit } = scaled(value, 1000, ["", "k", "M", "G"]);
+  const digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
+  return { value: unit ? text : value.toFixed(digits), unit: `${unit}/s` };
+}
+
+/** How long something took, in seconds: "85 µs", "1.20 ms", "2.50 s". */
+export function latency(value: Maybe): Quantity {
+  return known(value) ? scaled(value * 1e6, 1000, ["µs", "ms", "s"]) : NOTHING;
+}
+
 /** A count, with commas between thousands. */
 export function count(value: Maybe): Quantity {
   return known(value) ? { value: grouped(value), unit: "" } : NOTHING;

@@ -9,6 +9,8 @@ import type {
   ErrorBody,
   RoomType,
   Sample,
+  System,
+  SystemData,
   Target,
 } from "./types";
 
@@ -33,6 +35,10 @@ export interface Handlers {
     snapshot(data: ContainerData): void;
     change(container: Container): void;
   };
+  system: Refusable & {
+    snapshot(data: SystemData): void;
+    figures(system: System): void;
+  };
 }
 
 export type AnyHandler = Handlers[RoomType];
@@ -44,6 +50,7 @@ export const METHODS = {
   deviceUpdate: "device",
   statusChange: "change",
   batchUpdate: "batch",
+  system: "figures",
 } as const;
 
 export type RoomEvent = keyof typeof METHODS;

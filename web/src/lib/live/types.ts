@@ -164,6 +164,66 @@ export interface ContainerData {
   recent: Recent;
 }
 
+/** A figure for each direction, seen from the hub. */
+export interface InOut {
+  in?: number;
+  out?: number;
+}
+
+/** How often something happens, and has happened. */
+export interface Tally {
+  perSecond?: number;
+  total: number;
+}
+
+export interface EventRate {
+  event: string;
+  direction: "in" | "out";
+  perSecond: number;
+}
+
+/** The hub's own figures; rates are per second over `interval`. */
+export interface System {
+  sampledAt: string;
+  totalConnections: number;
+  connectionsByNamespace: Record<string, number>;
+  messagesPerSecond: InOut;
+  /** Bytes. */
+  averageMessageSize: InOut;
+  errorRate?: number;
+  errors: Record<string, Tally>;
+  topEvents: EventRate[];
+  clientDistribution: {
+    byTransport: Record<string, number>;
+    byRoomType: Record<string, number>;
+  };
+  closed: Record<string, Tally>;
+  /** From the publish to the write, seconds. */
+  delivery: { p50?: number; p99?: number };
+  backlogBytes: number;
+  conflatedPerSecond?: number;
+  droppedPerSecond?: number;
+  process: {
+    /** Percent of one core. */
+    cpu?: number;
+    memoryBytes?: number;
+    openFiles?: number;
+    openFilesLimit?: number;
+    threads?: number;
+  };
+  /** Seconds. */
+  uptime: number;
+  /** Seconds. */
+  interval: number;
+  version: string;
+}
+
+export interface SystemData {
+  /** Null in a hub's first second. */
+  system: System | null;
+  recent: Recent;
+}
+
 export interface InitialData {
   type: RoomType;
   id: string;
@@ -211,9 +271,9 @@ export interface Ack {
   error?: ErrorBody;
 }
 
-export type RoomType = "dashboard" | "device" | "container";
+export type RoomType = "dashboard" | "device" | "container" | "system";
 
-/** What to subscribe to; a dashboard has no id. */
+/** What to subscribe to; a dashboard and the system have no id. */
 export interface Target {
   type: RoomType;
   id?: string;
