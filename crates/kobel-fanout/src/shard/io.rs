@@ -60,8 +60,14 @@ impl Io {
         slices: &[IoSlice<'_>],
     ) -> io::Result<usize> {
         let written = match (self, cx) {
-            // Without registering: the one system call of a delivery.
-            (Self::Tcp(stream), None) => return stream.try_write_vectored(slices),
+            // Without registering: the one system call of a delivery, send(2), which is cheaper than
+            // writev(2).
+            (Self::Tcp(stream), None) => {
+                return match slices {
+                    [only] => stream.try_write(only),
+                    several => stream.try_write_vectored(several),
+                };
+            }
             (Self::Tcp(stream), Some(cx)) => Pin::new(stream).poll_write_vectored(cx, slices),
             (Self::Other(stream), Some(cx)) => Pin::new(stream).poll_write_vectored(cx, slices),
             // Such a stream cannot be tried without a task; the task writes.
