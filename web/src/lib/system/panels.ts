@@ -37,34 +37,34 @@ export const SYSTEM_PANELS: Panel<SystemSeries>[] = [
   },
   {
     id: "delivery",
-    title: "Publish to write",
+    title: "Delivery",
     kind: "latency",
     series: [
-      { name: "deliveryP50", label: "median" },
-      { name: "deliveryP99", label: "99 of 100" },
+      { name: "deliveryP50", label: "p50" },
+      { name: "deliveryP99", label: "p99" },
     ],
   },
   {
     id: "errors",
-    title: "Errors and ends",
+    title: "Errors and closes",
     kind: "perSecond",
     series: [
       { name: "errors", label: "errors" },
-      { name: "closed", label: "sessions closed" },
+      { name: "closed", label: "closed" },
     ],
   },
   {
     id: "backlog",
     title: "Backlog",
     kind: "bytes",
-    series: [{ name: "backlog", label: "waits for the slow" }],
+    series: [{ name: "backlog", label: "waiting" }],
   },
   {
     id: "slow",
-    title: "Not sent to the slow",
+    title: "Not sent",
     kind: "perSecond",
     series: [
-      { name: "conflated", label: "replaced by newer" },
+      { name: "conflated", label: "replaced" },
       { name: "dropped", label: "dropped" },
     ],
   },
