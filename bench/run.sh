@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-for program in cargo node npm taskset nice; do
+for program in cargo node npm taskset setsid setpriv; do
   command -v "$program" >/dev/null || {
     echo "bench: $program is missing" >&2
     exit 1

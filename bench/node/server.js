@@ -13,12 +13,15 @@ const port = number("PORT", 3000);
 const rooms = number("ROOMS", 1);
 const rate = number("RATE", 1);
 const payload = number("PAYLOAD", 300);
+const joins = number("JOINS", 0);
 
 const http = createServer();
 const io = new Server(http);
+let joined = 0;
 io.on("connection", (socket) => {
   socket.on("join", (room, ack) => {
     socket.join(room);
+    joined += 1;
     ack();
   });
 });
@@ -28,7 +31,7 @@ filler.note = "x".repeat(Math.max(0, payload - JSON.stringify(filler).length));
 const micros = () => Math.round((performance.timeOrigin + performance.now()) * 1000);
 
 const perSecond = rooms * rate;
-const start = performance.now();
+let start = 0;
 let done = 0;
 const publish = () => {
   const due = () => Math.floor(((performance.now() - start) / 1000) * perSecond);
@@ -42,4 +45,9 @@ const publish = () => {
   if (next < 1) setImmediate(publish);
   else setTimeout(publish, next);
 };
-http.listen(port, "127.0.0.1", () => perSecond > 0 && publish());
+const begin = () => {
+  if (joined < joins) return setTimeout(begin, 20);
+  start = performance.now();
+  publish();
+};
+http.listen(port, "127.0.0.1", () => perSecond > 0 && begin());

@@ -2,6 +2,8 @@
 //! 127.0.0.1:`PORT`, lets clients join by the acknowledged event `join` with a room's name, and
 //! publishes the event `news` to each of `ROOMS` rooms, `room-0` and on, `RATE` times a second,
 //! with about `PAYLOAD` bytes of JSON that has `ts`, the µs since 1970 at which it was published.
+//! It begins to publish once there were `JOINS` joins, so that what a connection costs and what an
+//! event costs can be told apart.
 //!
 //! `node/server.js` does the same.
 
@@ -22,6 +24,8 @@ pub struct Settings {
     pub rate: f64,
     /// Bytes of an event's JSON.
     pub payload: usize,
+    /// Joins before the first event.
+    pub joins: u32,
 }
 
 impl Settings {
@@ -35,6 +39,7 @@ impl Settings {
             rooms: variable("ROOMS", 1)?,
             rate: variable("RATE", 1.0)?,
             payload: variable("PAYLOAD", 300)?,
+            joins: variable("JOINS", 0)?,
         })
     }
 
@@ -101,7 +106,7 @@ mod tests {
     use super::*;
 
     fn settings(rooms: u32, rate: f64) -> Settings {
-        Settings { port: 1, rooms, rate, payload: 300 }
+        Settings { port: 1, rooms, rate, payload: 300, joins: 0 }
     }
 
     #[test]

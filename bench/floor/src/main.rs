@@ -33,6 +33,7 @@ struct Floor {
     clients: HashMap<u64, Client>,
     rooms: HashMap<String, Vec<u64>>,
     next: u64,
+    joins: u32,
     /// Events that a full socket did not take.
     dropped: u64,
 }
@@ -68,12 +69,12 @@ impl Floor {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
         let (clients, rooms) = (HashMap::new(), HashMap::new());
-        Ok(Self { epoll, listener, clients, rooms, next: 0, dropped: 0 })
+        Ok(Self { epoll, listener, clients, rooms, next: 0, joins: 0, dropped: 0 })
     }
 
     fn run(&mut self, settings: &Settings) -> Result<(), Errno> {
-        let start = Instant::now();
-        let mut schedule = Schedule::new(settings);
+        let (mut start, mut schedule) = (Instant::now(), None);
+        let mut begun = false;
         let mut events = Vec::with_capacity(1024);
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -95,6 +96,10 @@ impl Floor {
                     LISTENER => self.accept(),
                     client => self.read(client, &mut buffer),
                 }
+            }
+            if !begun && self.joins >= settings.joins {
+                begun = true;
+                (start, schedule) = (Instant::now(), Schedule::new(settings));
             }
             while let Some(room) = schedule.as_mut().and_then(|due| due.due(start.elapsed())) {
                 self.publish(room, &settings.news());
@@ -137,6 +142,7 @@ impl Floor {
             let answer = match heard {
                 Heard::Say(answer) => answer,
                 Heard::Join(room, answer) => {
+                    self.joins += 1;
                     self.rooms.entry(room).or_default().push(number);
                     answer
                 }

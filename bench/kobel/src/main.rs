@@ -1,7 +1,14 @@
 //! Kobel's engine under the bench's contract: one shard, the defaults otherwise, and limits that
 //! the bench's single address does not meet.
 
-use std::{error::Error, sync::Arc};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use bench_contract::{Schedule, Settings};
 use kobel_fanout::{
@@ -11,11 +18,13 @@ use kobel_fanout::{
 use serde_json::value::RawValue;
 use tokio::{
     net::TcpListener,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
-struct News;
+/// Counts the joins.
+#[derive(Default)]
+struct News(AtomicU32);
 
 impl Handler for News {
     fn connect(&self, request: ConnectRequest) {
@@ -27,6 +36,7 @@ impl Handler for News {
             event.args.first().and_then(|room| serde_json::from_str::<String>(room.get()).ok());
         if let Some(room) = room.filter(|_| event.name == "join") {
             cx.join(Room::from(room));
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(ack) = event.ack {
             // Nothing always encodes.
@@ -40,7 +50,8 @@ impl Handler for News {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
-    let server = Server::start(Config { shards: 1, ..Config::default() }, Arc::new(News))?;
+    let news = Arc::new(News::default());
+    let server = Server::start(Config { shards: 1, ..Config::default() }, news.clone())?;
     let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
     let to = server.clone();
     let app = move |request, from| {
@@ -49,15 +60,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let limits = ServeLimits { connections_per_address: 100_000, ..ServeLimits::default() };
     let serving = serve::<_, _, Body>(listener, limits, app, CancellationToken::new());
-    let publishing = publish(&server, &settings);
+    let publishing = publish(&server, &news.0, &settings);
     tokio::try_join!(async { Ok(serving.await?) }, publishing)?;
     Ok(())
 }
 
-async fn publish(server: &Server, settings: &Settings) -> Result<(), Box<dyn Error>> {
+async fn publish(
+    server: &Server,
+    joins: &AtomicU32,
+    settings: &Settings,
+) -> Result<(), Box<dyn Error>> {
     let Some(mut schedule) = Schedule::new(settings) else { return Ok(()) };
     let rooms: Vec<_> =
         (0..settings.rooms).map(|room| Room::from(format!("room-{room}"))).collect();
+    while joins.load(Ordering::Relaxed) < settings.joins {
+        sleep(Duration::from_millis(20)).await;
+    }
     let start = Instant::now();
     loop {
         sleep_until(start + schedule.next()).await;

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::servers::{CLIENT_CORE, PORT, Running, SERVER_CORE, pinned};
+use crate::servers::{CLIENT_CORE, PORT, Running, SERVER_CORE, before_others, pinned};
 
 /// The most that a run may take.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -28,6 +28,9 @@ pub(crate) fn load(server: &Running, options: &[String]) -> Result<Value, String
         .stdout(Stdio::null())
         .spawn()
         .map_err(failed)?;
+    // It waits for a second before it connects.
+    sleep(Duration::from_millis(100));
+    before_others(&child);
     let begun = Instant::now();
     loop {
         match child.try_wait().map_err(failed)? {

@@ -1,7 +1,7 @@
 //! The servers that are compared, started one at a time and stopped by their process.
 
 use std::{
-    env,
+    env, fs,
     net::TcpStream,
     path::Path,
     process::{Child, Command, Stdio},
@@ -50,6 +50,8 @@ pub(crate) struct Publish {
     pub(crate) rooms: u32,
     pub(crate) rate: f64,
     pub(crate) payload: u32,
+    /// Joins before the first event.
+    pub(crate) joins: u32,
 }
 
 /// A running server; stopped when dropped.
@@ -57,12 +59,22 @@ pub(crate) struct Running {
     child: Child,
 }
 
-/// A command on a core, before others where that is allowed: other work on the machine is not to be
-/// measured.
+/// A command on a core, that ends with this process. In a session of its own, so that
+/// [`before_others`] is about it alone.
 pub(crate) fn pinned(core: &str, program: &Path) -> Command {
-    let mut command = Command::new("nice");
-    command.args(["-n", "-10", "taskset", "-c", core]).arg(program).stdin(Stdio::null());
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "setsid", "taskset", "-c", core])
+        .arg(program)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Other work on the machine is not to be measured: the process goes first, where that is allowed.
+/// The kernel weighs sessions before it weighs what is in them (sched(7), "The autogroup feature").
+pub(crate) fn before_others(child: &Child) {
+    // Not root, or no such feature: then the machine should have nothing else to do.
+    let _ = fs::write(format!("/proc/{}/autogroup", child.id()), "-20");
 }
 
 impl Running {
@@ -93,6 +105,7 @@ impl Running {
             .env("ROOMS", publish.rooms.to_string())
             .env("RATE", publish.rate.to_string())
             .env("PAYLOAD", publish.payload.to_string())
+            .env("JOINS", publish.joins.to_string())
             .stdout(Stdio::null());
         let child = command.spawn().map_err(|error| format!("{}: {error}", kind.name()))?;
         let mut running = Self { child };
@@ -106,12 +119,13 @@ impl Running {
             }
             sleep(Duration::from_millis(20));
         }
+        before_others(&running.child);
         // What it does at its start is done.
         sleep(Duration::from_millis(300));
         Ok(running)
     }
 
-    /// `nice` and `taskset` become the server itself, so it is its process.
+    /// `setpriv` and those after it become the server itself, so it is its process.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

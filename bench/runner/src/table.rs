@@ -54,11 +54,14 @@ const COST: &[Column] = &[
 ];
 
 const HELD: &[Column] = &[
-    ("deliveries/s held", |row, _| whole(row.get("held"))),
-    ("× floor", |row, floor| ratio(row.get("held"), floor?.get("held"))),
+    ("deliveries/s held", |row, _| whole(row.get("deliveries/s"))),
+    ("× floor", |row, floor| ratio(row.get("deliveries/s"), floor?.get("deliveries/s"))),
     ("p99 ms", |row, _| one(row.get("p99"))),
     ("CPU µs/delivery", |row, _| two(row.get("cpu"))),
     ("client's core", |row, _| percent(row.get("client"))),
+    ("beyond: deliveries/s", |row, _| whole(row.get("over"))),
+    ("p99 ms", |row, _| one(row.get("over p99"))),
+    ("CPU µs/delivery", |row, _| two(row.get("over cpu"))),
 ];
 
 const MEMORY: &[Column] = &[
@@ -83,7 +86,7 @@ const SLOW: &[Column] = &[
     ("without slow ones", |row, _| one(row.get("p99 without"))),
     ("×", |row, _| ratio(row.get("p99"), row.get("p99 without"))),
     ("CPU µs/delivery", |row, _| two(row.get("cpu"))),
-    ("lost", |row, _| whole(row.get("lost"))),
+    ("lost", |row, _| whole(row.get("lost").map(f64::abs))),
     ("peak MB", |row, _| one(row.get("peak").map(|bytes| bytes / 1e6))),
 ];
 

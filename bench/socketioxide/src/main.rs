@@ -1,7 +1,11 @@
 //! socketioxide, the most used Socket.IO server in Rust, under the bench's contract: in axum, on
 //! one thread, the defaults otherwise.
 
-use std::error::Error;
+use std::{
+    error::Error,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
 
 use bench_contract::{Schedule, Settings};
 use serde_json::value::RawValue;
@@ -11,12 +15,15 @@ use socketioxide::{
 };
 use tokio::{
     net::TcpListener,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
+
+static JOINS: AtomicU32 = AtomicU32::new(0);
 
 async fn connected(socket: SocketRef) {
     socket.on("join", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
         socket.join(room);
+        JOINS.fetch_add(1, Ordering::Relaxed);
         // Who is gone needs no answer.
         let _ = ack.send(&());
     });
@@ -40,6 +47,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn publish(io: &SocketIo, settings: &Settings) -> Result<(), Box<dyn Error>> {
     let Some(mut schedule) = Schedule::new(settings) else { return Ok(()) };
+    while JOINS.load(Ordering::Relaxed) < settings.joins {
+        sleep(Duration::from_millis(20)).await;
+    }
     let start = Instant::now();
     loop {
         sleep_until(start + schedule.next()).await;

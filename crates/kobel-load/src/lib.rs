@@ -7,7 +7,7 @@
 //!
 //! ## Where to start reading
 //!
-//! * `run` goes through the phases and reads the server's costs.
+//! * `prepare` makes a plan of the options, `run` goes through the phases and reads the server's costs.
 //! * `team` are the workers, in a thread or in processes of their own; `plan` is what they are told
 //!   and say.
 //! * `worker` is the loop: one thread, one epoll, a small state for each connection.
@@ -18,6 +18,7 @@
 mod args;
 mod client;
 mod plan;
+mod prepare;
 mod probe;
 mod progress;
 mod protocol;

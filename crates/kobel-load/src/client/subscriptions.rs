@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An event to emit. `{n}` in its JSON is the connection's number, `{room}` that number modulo the
+/// An event to emit. `{n}` or `{number}` in its JSON is the connection's number, `{room}` that number modulo the
 /// number of rooms, `{device}` a device's uuid, each in turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Emit {
@@ -52,7 +52,9 @@ impl Subscriptions {
             0 => "",
             count => &self.devices[number as usize % count],
         };
+        // The long form is for the help, whose library reads `{n}` as the end of a line.
         json.replace("{n}", &number.to_string())
+            .replace("{number}", &number.to_string())
             .replace("{room}", &(number % self.rooms.max(1)).to_string())
             .replace("{device}", device)
     }
@@ -71,7 +73,7 @@ mod tests {
         let mut subscriptions = Subscriptions {
             emits: vec![
                 emit("join", "\"r{room}\""),
-                emit("he\"y", "{\"n\":{n},\"d\":\"{device}\"}"),
+                emit("he\"y", "{\"n\":{n},\"m\":{number},\"d\":\"{device}\"}"),
             ],
             witness_emits: vec![emit("watch", "0")],
             witnesses: 2,
@@ -83,7 +85,7 @@ mod tests {
         assert_eq!(of(&subscriptions, 1), ["420[\"watch\",0]"]);
         assert_eq!(
             of(&subscriptions, 7),
-            ["420[\"join\",\"r1\"]", "421[\"he\\\"y\",{\"n\":7,\"d\":\"b\"}]"]
+            ["420[\"join\",\"r1\"]", "421[\"he\\\"y\",{\"n\":7,\"m\":7,\"d\":\"b\"}]"]
         );
         subscriptions.unanswered = true;
         assert_eq!(of(&subscriptions, 0), ["42[\"watch\",0]"]);

@@ -7,13 +7,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::{event::epoll::EventFlags, io::Errno};
+use rustix::event::epoll::EventFlags;
 use tokio::time::Instant;
 
 use super::{
-    Shared, ended,
+    Shared,
     link::{Link, kind},
-    micros,
+    open::{Open, Session, Token},
     pace::Pace,
     tally::Tally,
 };
@@ -42,36 +42,6 @@ const SWEEP: Duration = Duration::from_millis(50);
 /// or down.
 const RETURN: Duration = Duration::from_secs(1);
 
-/// Which connection, which of its links, and which of its lives an event of the kernel is of.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Token(pub(super) u64);
-
-impl Token {
-    fn new(index: usize, life: u16, lane: Lane) -> Self {
-        let lane = u64::from(lane == Lane::Post);
-        Self((index as u64) << 32 | u64::from(life) << 1 | lane)
-    }
-
-    fn read(self) -> (usize, u16, Lane) {
-        let lane = if self.0 & 1 == 1 { Lane::Post } else { Lane::Poll };
-        ((self.0 >> 32) as usize, (self.0 >> 1) as u16, lane)
-    }
-}
-
-enum Session {
-    WebSocket(WebSocket),
-    Polling(Box<Polling>),
-}
-
-impl Session {
-    fn is_live(&self) -> bool {
-        match self {
-            Self::WebSocket(session) => session.is_live(),
-            Self::Polling(session) => session.is_live(),
-        }
-    }
-}
-
 enum Stage {
     /// Waits for its turn to be opened.
     Queued,
@@ -80,13 +50,6 @@ enum Stage {
     Open(Box<Open>),
     /// Does not come back in this phase.
     GivenUp,
-}
-
-struct Open {
-    session: Session,
-    link: Link,
-    post: Option<Link>,
-    live: bool,
 }
 
 struct Connection {
@@ -463,84 +426,6 @@ impl Connections {
     }
 }
 
-impl Open {
-    fn ready(
-        &mut self,
-        token: Token,
-        lane: Lane,
-        flags: EventFlags,
-        witness: bool,
-        slow: bool,
-        shared: &mut Shared,
-    ) -> Result<(), Failure> {
-        let io = |error: Errno| Failure::Io(kind(error));
-        let link = match lane {
-            Lane::Poll => &mut self.link,
-            Lane::Post => match &mut self.post {
-                Some(post) => post,
-                None => return Ok(()),
-            },
-        };
-        if flags.contains(EventFlags::OUT) {
-            link.writable(&shared.epoll, token.0).map_err(io)?;
-        }
-        if slow {
-            return if ended(flags) { Err(Failure::Ended) } else { Ok(()) };
-        }
-        if !flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
-        {
-            return Ok(());
-        }
-        let Some(count) = link.read(&mut shared.buffer).map_err(io)? else { return Ok(()) };
-        if count == 0 {
-            // The lane that tells may be closed by a server between two requests.
-            return match lane {
-                Lane::Poll => Err(Failure::Ended),
-                Lane::Post => {
-                    self.post = None;
-                    Ok(())
-                }
-            };
-        }
-        let Shared { setup, buffer, out, posts, meter, .. } = shared;
-        (meter.now, meter.witness) = (micros(), witness);
-        out.bytes.clear();
-        posts.bytes.clear();
-        let bytes = &buffer[..count];
-        let used = match &mut self.session {
-            Session::WebSocket(session) => session.receive(bytes, setup, out, meter)?,
-            Session::Polling(session) => {
-                session.receive(lane, bytes, setup, (&mut *out, &mut *posts), meter)?
-            }
-        };
-        link.hold(&bytes[used..]);
-        self.flush(token, shared)
-    }
-
-    fn flush(&mut self, token: Token, shared: &mut Shared) -> Result<(), Failure> {
-        let io = |error: Errno| Failure::Io(kind(error));
-        let (index, life, _) = token.read();
-        let Shared { epoll, out, posts, plan, .. } = shared;
-        if !out.bytes.is_empty() {
-            let token = Token::new(index, life, Lane::Poll).0;
-            self.link.send(&out.bytes, epoll, token).map_err(io)?;
-        }
-        if !posts.bytes.is_empty() {
-            let token = Token::new(index, life, Lane::Post).0;
-            let post = match &mut self.post {
-                Some(post) => post,
-                None => {
-                    let link =
-                        Link::connect(plan.address, None, false, epoll, token).map_err(io)?;
-                    self.post.insert(link)
-                }
-            };
-            post.send(&posts.bytes, epoll, token).map_err(io)?;
-        }
-        Ok(())
-    }
-}
-
 /// The number of a connection in the whole run.
 fn number(index: usize, shared: &Shared) -> u32 {
     index as u32 * shared.plan.workers + shared.plan.worker
@@ -562,8 +447,6 @@ fn source(number: u32, shared: &Shared) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -573,14 +456,6 @@ mod tests {
             assert_eq!(count, of_1000);
             let first = (0..500).filter(|number| is_slow(*number, percent)).count();
             assert!(first.abs_diff(of_1000 / 2) <= 1);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_token_says_what_it_was_made_of(index in 0usize..1_000_000, life: u16, post: bool) {
-            let lane = if post { Lane::Post } else { Lane::Poll };
-            prop_assert_eq!(Token::new(index, life, lane).read(), (index, life, lane));
         }
     }
 }

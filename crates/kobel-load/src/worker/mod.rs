@@ -4,6 +4,7 @@
 
 mod connections;
 mod link;
+mod open;
 mod pace;
 pub(crate) mod tally;
 
@@ -25,7 +26,8 @@ use crate::{
     plan::{Command, Plan, Report},
     protocol::stamp::Stamps,
 };
-use connections::{Connections, Token};
+use connections::Connections;
+use open::Token;
 use tally::Tally;
 
 /// Bytes read at once: some hundred small events.

@@ -2,14 +2,19 @@
 
 #![allow(rustdoc::broken_intra_doc_links, rustdoc::bare_urls, reason = "they are help texts, too")]
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+mod values;
 
-use clap::{Args, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+use clap::Args;
 
 use crate::{
     client::{Emit, Subscriptions},
     plan::{Phase, Transport},
 };
+pub(crate) use values::span;
+pub use values::{FormatArg, RoomArg, SampleRate, Target};
+use values::{header, percent, rate, sample_rate, stamp};
 
 /// Shown below `--help`.
 pub const EXAMPLES: &str = "\
@@ -107,8 +112,8 @@ pub struct LoadArgs {
     #[arg(long)]
     pub batch: bool,
 
-    /// For other servers: an event to emit once connected, with one JSON argument. In it {n} is the
-    /// connection's number, {room} that modulo --rooms [repeatable]
+    /// For other servers: an event to emit once connected, with one JSON argument. In it {number} is
+    /// the connection's number, {room} that modulo --rooms [repeatable]
     #[arg(long, num_args = 2, value_names = ["EVENT", "JSON"])]
     pub emit: Vec<String>,
 
@@ -172,150 +177,6 @@ pub struct LoadArgs {
     // Said to the processes that share the connections; their plan comes on standard input.
     #[arg(long, hide = true)]
     pub(crate) worker: bool,
-}
-
-/// Where the server is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) path: String,
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no address: write it as http://hub.example.com:8000");
-        let rest = match text.split_once("://") {
-            None => text,
-            Some(("http" | "ws", rest)) => rest,
-            Some(("https" | "wss", _)) => {
-                return Err("TLS is not spoken here: measure behind whatever ends it".into());
-            }
-            Some(_) => return Err(wrong()),
-        };
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(v6) => {
-                let (host, after) = v6.split_once(']').ok_or_else(wrong)?;
-                (host, after.strip_prefix(':'))
-            }
-            None => match authority.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (authority, None),
-            },
-        };
-        let port = port.map_or(Ok(80), |port| port.parse().map_err(|_| wrong()))?;
-        let good = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'@');
-        if host.is_empty() || !good(host) || !good(path) || path.contains(['?', '#']) {
-            return Err(wrong());
-        }
-        let path = if path.len() > 1 { path } else { "/socket.io/" };
-        Ok(Self { host: host.into(), port, path: path.into() })
-    }
-}
-
-impl Target {
-    /// Host and port as they stand in a `Host` header.
-    pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
-    }
-}
-
-/// What a viewer of a Kobel subscribes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoomArg {
-    /// The dashboard.
-    Dashboard,
-    /// A device in turn.
-    EachDevice,
-    /// A device, by its uuid.
-    Device(String),
-    /// A container, by the engine's id.
-    Container(String),
-}
-
-impl FromStr for RoomArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            None if text == "dashboard" => Ok(Self::Dashboard),
-            None if text == "device" => Ok(Self::EachDevice),
-            Some(("device", id)) if !id.is_empty() => Ok(Self::Device(id.into())),
-            Some(("container", id)) if !id.is_empty() => Ok(Self::Container(id.into())),
-            _ => Err(format!(
-                "{text:?} is no room: write dashboard, device, device:UUID or container:ID"
-            )),
-        }
-    }
-}
-
-/// The format of a Kobel's samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FormatArg {
-    /// JSON.
-    Json,
-    /// Protocol Buffers; such events have no latency, as they have no stamp as text.
-    Protobuf,
-    /// METR; the same holds.
-    Metr,
-}
-
-/// How often a Kobel sends samples: `None` for each.
-pub type SampleRate = Option<f64>;
-
-fn sample_rate(text: &str) -> Result<SampleRate, String> {
-    match text {
-        "auto" => Ok(None),
-        _ => text
-            .parse()
-            .ok()
-            .filter(|seconds| (1.0..=60.0).contains(seconds))
-            .map(Some)
-            .ok_or_else(|| format!("{text:?} is neither auto nor 1 to 60 seconds")),
-    }
-}
-
-/// A length of time as people write it.
-pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no length of time: write it as 500ms, 25s or 1m 30s");
-    let span: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
-    span.try_into().map_err(|_| wrong())
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    let good = |rate: &f64| rate.is_finite() && (0.0..=1e9).contains(rate);
-    text.parse().ok().filter(good).ok_or_else(|| format!("{text:?} is no number from 0 up"))
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    let good = |percent: &f64| (0.0..=100.0).contains(percent);
-    text.parse().ok().filter(good).ok_or_else(|| format!("{text:?} is not between 0 and 100"))
-}
-
-fn header(text: &str) -> Result<String, String> {
-    let good = text.split_once(':').is_some_and(|(name, _)| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    if good && !text.contains(['\r', '\n']) {
-        Ok(text.into())
-    } else {
-        Err(format!("{text:?} is no header: write it as 'Name: value'"))
-    }
-}
-
-fn stamp(text: &str) -> Result<String, String> {
-    if !text.is_empty() && !text.contains(['"', '\\']) {
-        Ok(text.into())
-    } else {
-        Err("a key is a name without quotes, such as ts".into())
-    }
 }
 
 impl LoadArgs {
@@ -397,90 +258,4 @@ fn pairs(flat: &[String]) -> Vec<Emit> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Cli {
-        #[command(flatten)]
-        load: LoadArgs,
-    }
-
-    fn args(args: &[&str]) -> LoadArgs {
-        Cli::parse_from([&["load"], args].concat()).load
-    }
-
-    #[test]
-    fn the_options_are_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn targets() {
-        for (text, expected) in [
-            ("http://hub:8000", Some(("hub", 8000, "/socket.io/"))),
-            ("hub:8000/", Some(("hub", 8000, "/socket.io/"))),
-            ("ws://127.0.0.1/live/", Some(("127.0.0.1", 80, "/live/"))),
-            ("http://[::1]:9", Some(("::1", 9, "/socket.io/"))),
-            ("https://hub", None),
-            ("http://", None),
-            ("http://hub:x", None),
-            ("http://user@hub", None),
-            ("http://hub/a b", None),
-            ("http://hub/?x", None),
-            ("ftp://hub", None),
-        ] {
-            let read = text.parse::<Target>().ok();
-            let expected = expected.map(|(host, port, path)| Target {
-                host: host.into(),
-                port,
-                path: path.into(),
-            });
-            assert_eq!(read, expected, "{text}");
-        }
-        assert_eq!("http://[::1]:9".parse::<Target>().unwrap().authority(), "[::1]:9");
-    }
-
-    #[test]
-    fn what_is_emitted() {
-        let of = |list: &[&str], number| -> Vec<String> {
-            args(list)
-                .subscriptions(vec!["d0".into(), "d1".into()])
-                .unwrap()
-                .packets(number)
-                .collect()
-        };
-        assert_eq!(of(&[], 0), [r#"420["subscribe",{"options":{},"type":"dashboard"}]"#]);
-        let kobel = ["--room", "device", "--rate", "5", "--format", "metr", "--batch"];
-        assert_eq!(
-            of(&kobel, 3),
-            [
-                r#"420["subscribe",{"id":"d1","options":{"batch":true,"format":"metr","rate":5.0},"type":"device"}]"#
-            ]
-        );
-        let other = ["--emit", "join", "\"room-{room}\"", "--rooms", "10", "--emit", "hi", "{n}"];
-        assert_eq!(of(&other, 13), [r#"420["join","room-3"]"#, r#"421["hi",13]"#]);
-        let wrong = args(&["--emit", "join", "room-{room}"]).subscriptions(Vec::new());
-        assert!(wrong.unwrap_err().contains("not JSON"));
-    }
-
-    #[test]
-    fn wrong_options_are_refused() {
-        for wrong in [
-            &["--connections", "0"][..],
-            &["--slow-readers", "101"],
-            &["--churn", "-1"],
-            &["--duration", "soon"],
-            &["--room", "everything"],
-            &["--rate", "0"],
-            &["--header", "x"],
-            &["--header", "x: y\r\nz: w"],
-            &["--stamp", "a\"b"],
-            &["--emit", "join"],
-        ] {
-            assert!(Cli::try_parse_from([&["load"], wrong].concat()).is_err(), "{wrong:?}");
-        }
-    }
-}
+mod tests;
