@@ -51,6 +51,8 @@ Examples:
       this machine and its containers on http://127.0.0.1:8000
   kobel serve --listen 0.0.0.0:8000 --allowed-host kobel.lan
       for the network, by that name, too
+  kobel serve --listen 0.0.0.0:8443 --tls-cert fullchain.pem --tls-key privkey.pem
+      for the network, by https; docs/proxy.md is about proxies in its place
   kobel serve --docker unix:///run/podman/podman.sock
       containers of Podman
   kobel serve --log-format json --log info,kobel_collect=debug
