@@ -87,6 +87,10 @@ examples/node_modules/.package-lock.json: examples/package-lock.json
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r examples/requirements.txt
 	touch $@
 
+.PHONY: bench
+bench: ## Kobel beside its peers under one contract, in one run; QUICK=1 takes under three minutes
+	bench/run.sh
+
 .PHONY: screenshot
 screenshot: e2e ## Renew the README's pictures from the browser of the end-to-end tests
 	mkdir -p docs/images
