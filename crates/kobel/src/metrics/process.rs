@@ -1,9 +1,10 @@
-//! What /proc says of this process.
+//! What the kernel says of this process.
 
 use kobel_hub::system::ProcessReading;
 use rustix::{
     param::page_size,
     process::{Resource, getrlimit},
+    time::{ClockId, clock_gettime},
 };
 
 /// Reads the figures; what cannot be read is absent.
@@ -15,9 +16,10 @@ pub(crate) fn read() -> ProcessReading {
         .map(|(_, rest)| rest.split_whitespace().collect())
         .unwrap_or_default();
     let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    // The clock of the process, not /proc's ticks of 10 ms: of a second they would be whole percents.
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
     ProcessReading {
-        cpu_seconds: field(14).zip(field(15)).map(|(user, system)| (user + system) as f64 / ticks),
+        cpu_seconds: Some(cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9),
         memory_bytes: field(24).map(|pages| pages * page_size() as u64),
         open_files: open_files(),
         open_files_limit: getrlimit(Resource::Nofile).current,
@@ -43,6 +45,6 @@ mod tests {
         assert!(process.memory_bytes.unwrap() > 100_000);
         assert!(process.open_files.unwrap() >= 3);
         assert!(process.threads.unwrap() >= 1);
-        assert!(process.cpu_seconds.unwrap() < 10_000.0);
+        assert!(process.cpu_seconds.unwrap() > 0.0 && process.cpu_seconds.unwrap() < 10_000.0);
     }
 }
