@@ -1,4 +1,5 @@
 //! `kobel token`
+#![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of --help")]
 
 use clap::{Args, Subcommand};
 use kobel_hub::store::{Store, TokenRequest, TokenState};

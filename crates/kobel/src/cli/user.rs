@@ -1,4 +1,5 @@
 //! `kobel user`
+#![allow(rustdoc::broken_intra_doc_links, reason = "these comments are the text of --help")]
 
 use std::{
     io::{self, BufRead, IsTerminal},

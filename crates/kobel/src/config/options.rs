@@ -1,5 +1,10 @@
 //! The options of `kobel serve`. One struct for flags, variables and file, so that they cannot
 //! differ.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    rustdoc::bare_urls,
+    reason = "these comments are the text of --help"
+)]
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
