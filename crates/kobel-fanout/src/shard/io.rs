@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use tokio::{
@@ -78,6 +78,23 @@ impl Io {
             Poll::Ready(Ok(0)) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(written) => written,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// Says the last thing, as far as the socket takes it at once: nobody waits for it any more.
+    pub(crate) fn say_last(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Tcp(stream) => {
+                let _ = stream.try_write(bytes);
+            }
+            // It cannot be tried without a task, and there is none: one that is never woken. Its
+            // end is said, too, or a TLS client takes it for cut off (RFC 8446, section 6.1).
+            Self::Other(stream) => {
+                let mut cx = Context::from_waker(Waker::noop());
+                if let Poll::Ready(Ok(_)) = Pin::new(&mut *stream).poll_write(&mut cx, bytes) {
+                    let _ = Pin::new(stream).poll_shutdown(&mut cx);
+                }
+            }
         }
     }
 

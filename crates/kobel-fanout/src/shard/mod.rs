@@ -320,8 +320,7 @@ impl Shard {
                 }
                 // A courtesy: in the middle of a frame it would be noise.
                 if connection.outbox.is_none() {
-                    let close = websocket::close(code);
-                    let _ = io.write(None, &[std::io::IoSlice::new(&close)]);
+                    io.say_last(&websocket::close(code));
                     if matches!(reason, DisconnectReason::Protocol | DisconnectReason::TooLarge) {
                         let places = (connection.admission, connection.place);
                         // Owned by the shard's LocalSet; ends by the time limit at the latest, and

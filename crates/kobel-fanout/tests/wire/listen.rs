@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::support::{Fixture, LONG, Polling, RawWs, config, request};
+use crate::support::{Fixture, LONG, Polling, RawWs, config, frame, request};
 
 /// Bytes that are held back at most.
 const HELD: usize = 64 * 1024;
@@ -147,6 +147,21 @@ async fn a_slow_reader_gets_everything_in_order_on_any_stream() {
     }
     fixture.until("an empty backlog", |s| s.backlog_bytes == 0).await;
     fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_close_says_why_on_any_stream() {
+    let fixture = Fixture::listen(config(), holding()).await;
+    for (bytes, code) in [(frame(0xc1, b"40"), 1002), (frame(0x88, b""), 1000)] {
+        let mut ws = RawWs::open(fixture.addr, None).await;
+        ws.join().await;
+        ws.send(&bytes).await;
+        assert_eq!(ws.close_code().await, Some(code));
+    }
+    let mut ws = RawWs::open(fixture.addr, None).await;
+    ws.join().await;
+    fixture.stop().await;
+    assert_eq!(ws.close_code().await, Some(1001));
 }
 
 #[tokio::test]
