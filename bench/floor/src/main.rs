@@ -73,7 +73,7 @@ impl Floor {
     }
 
     fn run(&mut self, settings: &Settings) -> Result<(), Errno> {
-        let (mut start, mut schedule) = (Instant::now(), None);
+        let (mut start, mut schedule) = (Instant::now(), None::<Schedule>);
         let mut begun = false;
         let mut events = Vec::with_capacity(1024);
         let mut buffer = vec![0; 64 * 1024];

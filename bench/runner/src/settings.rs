@@ -59,8 +59,9 @@ impl Setting {
         use Kind::{Floor, Kobel, Node, NodeBufferutil, Socketioxide};
         let all = vec![Floor, Kobel, Socketioxide, NodeBufferutil, Node];
         match self {
-            Self::A | Self::B if size.quick => vec![Floor, Kobel, Socketioxide, NodeBufferutil],
-            Self::C if size.quick => vec![Kobel, Socketioxide],
+            Self::A if size.quick => vec![Floor, Kobel, Socketioxide],
+            Self::B if size.quick => vec![Floor, Kobel, Socketioxide, NodeBufferutil],
+            Self::C if size.quick => vec![Kobel],
             Self::D | Self::E if size.quick => vec![Floor, Kobel],
             // The floor drops whom it cannot send to.
             Self::F if size.quick => vec![Kobel],
@@ -214,7 +215,7 @@ fn storm(report: &Value) -> Found {
 fn search(kind: Kind, size: Size, args: &Table) -> Result<Found, String> {
     const CONNECTIONS: u32 = 2000;
     const START: f64 = 50_000.0;
-    let tried = |deliveries: f64| -> Result<(bool, Found), String> {
+    let once = |deliveries: f64| -> Result<(bool, Found), String> {
         let rate = deliveries / f64::from(CONNECTIONS);
         let publish = Publish { rooms: 1, rate, payload: 300, joins: CONNECTIONS };
         let server = Running::start(kind, publish, args.folder())?;
@@ -226,24 +227,32 @@ fn search(kind: Kind, size: Size, args: &Table) -> Result<Found, String> {
         eprintln!("  {deliveries:.0}/s: got {got:.0}, p99 {p99:.1} ms");
         Ok((held, found))
     };
+    // A hiccup of the machine is not the server's.
+    let tried = |deliveries: f64| match once(deliveries)? {
+        (false, found) if found.get("p99").is_some_and(|p99| *p99 < HELD * 1.3) => once(deliveries),
+        first => Ok(first),
+    };
     let (mut at, factor) = (START, size.of(1.5, 2.0));
-    let (mut best, mut over): (Option<(f64, Found)>, Vec<(f64, Found)>) = (None, Vec::new());
-    while over.len() < 2 && at > 1000.0 {
+    let mut best: Option<(f64, Found)> = None;
+    let mut over: Vec<(f64, Found)> = Vec::new();
+    while over.len() < 2 {
         let (held, found) = tried(at)?;
         if held {
             over.clear();
             best = Some((at, found));
-            at *= factor;
-        } else if best.is_none() && at <= START {
-            // Even the first is too much.
-            at /= 2.0;
         } else {
             over.push((at, found));
-            at *= factor;
         }
-        if best.is_some() && at <= START {
-            break;
+        at *= factor;
+    }
+    // Even the first was too much.
+    let mut at = START / 2.0;
+    while best.is_none() && at > 1000.0 {
+        match tried(at)? {
+            (true, found) => best = Some((at, found)),
+            (false, found) => over.insert(0, (at, found)),
         }
+        at /= 2.0;
     }
     let (mut low, mut found) = best.ok_or("not even 1,000 deliveries a second are held")?;
     let (mut high, mut beyond) = match over.into_iter().next() {

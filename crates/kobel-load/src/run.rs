@@ -134,15 +134,19 @@ impl Run {
         let mut opening = Opening::new(&opened, ready.at.duration_since(begun.at).as_secs_f64());
         (opening.server_cpu_us, opening.core_cpu_us) = self.each(&begun, &ready, opening.opened);
 
-        self.pass(step, "warming up", step.warm_up).await?;
+        // Nobody is there: then there is nothing to wait for.
+        let nobody = opened.live == 0;
+        let (warm_up, duration) =
+            if nobody { Default::default() } else { (step.warm_up, step.duration) };
+        self.pass(step, "warming up", warm_up).await?;
         let before = self.mark();
         self.peak = before.server.map_or(0, |reading| reading.resident);
         self.team.tell(&Command::Measure)?;
-        let back = if step.reconnect {
+        let back = if step.reconnect && !nobody {
             self.team.tell(&Command::Cut)?;
             self.all_back(step).await?
         } else {
-            self.pass(step, "counting", step.duration).await?;
+            self.pass(step, "counting", duration).await?;
             None
         };
         let after = self.mark();

@@ -20,8 +20,8 @@ use values::{header, percent, rate, sample_rate, stamp};
 pub const EXAMPLES: &str = "\
 What is measured: each connection is a Socket.IO client in the main namespace that subscribes, reads
 every event and answers pings. The latency of an event is from the publisher's stamp in it to the
-read of it here, so both must have the same clock: the same machine, or one kept in step. A
-connection that is lost returns after a second, as stock clients do.
+read of it here (which adds up to 0.5 ms), so both must have the same clock: the same machine, or one
+kept in step. A connection that is lost returns after a second, as stock clients do.
 
 Examples:
   kobel-load --token $TOKEN
