@@ -1,14 +1,19 @@
 // A restart under many viewers: told when to come back, back when told, and no storm.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { after, test } from "node:test";
 import { Hub, next, subscribe } from "./fixtures/hub.js";
 
 const CLIENTS = 400;
 
 test(`${CLIENTS} viewers of a restarting hub are back when they were told, each in its turn`, async (t) => {
   const hub = await Hub.start();
-  const token = await hub.token();
   const sockets = [];
+  after(async () => {
+    sockets.forEach((socket) => socket.disconnect());
+    await hub.stop();
+  });
+  const token = await hub.token();
   for (let i = 0; i < CLIENTS; i += 50) {
     const some = Array.from({ length: 50 }, () => hub.client(token, { transports: ["websocket"] }));
     sockets.push(...(await Promise.all(some)));
@@ -35,6 +40,9 @@ test(`${CLIENTS} viewers of a restarting hub are back when they were told, each 
     return { reconnectDelay, waited: performance.now() - told };
   });
 
+  // Where this process itself stands still, its clients are late by no fault of the hub.
+  const stillness = monitorEventLoopDelay({ resolution: 10 });
+  stillness.enable();
   const begun = performance.now();
   assert.equal(await hub.process.stop(), 0);
   await hub.up();
@@ -42,16 +50,15 @@ test(`${CLIENTS} viewers of a restarting hub are back when they were told, each 
   const all = await Promise.all(backs);
 
   const late = Math.max(...all.map(({ waited, reconnectDelay }) => waited - reconnectDelay));
+  const still = stillness.max / 1e6;
   const delays = all.map(({ reconnectDelay }) => reconnectDelay).sort((a, b) => a - b);
   const busiest = Math.max(
     ...delays.map((from) => delays.filter((d) => d >= from && d < from + 1000).length),
   );
-  const figures = `down ${down.toFixed(0)} ms, back at most ${late.toFixed(0)} ms after the time told, at most ${busiest} of ${CLIENTS} in one second`;
+  const figures = `down ${down.toFixed(0)} ms, back at most ${late.toFixed(0)} ms after the time told, at most ${busiest} of ${CLIENTS} in one second; this process stood still for ${still.toFixed(0)} ms`;
   console.log(figures);
   t.diagnostic(figures);
-  assert.ok(late < 2_000, figures);
+  assert.ok(late - still < 2_000, figures);
   assert.ok(delays[0] >= 2_000 && delays.at(-1) <= 8_000);
   assert.ok(busiest < CLIENTS / 4, figures);
-  sockets.forEach((socket) => socket.disconnect());
-  await hub.stop();
 });

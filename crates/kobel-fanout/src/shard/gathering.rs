@@ -69,7 +69,7 @@ impl Pace {
     pub(super) fn took(&mut self, deliveries: usize, time: Duration) {
         // A few are mostly the clock's own cost; a pause of the whole machine is no cost at all.
         if deliveries >= 8 {
-            let each = (time.as_secs_f64() / deliveries as f64).clamp(1e-7, 1e-4);
+            let each = (time.as_secs_f64() / deliveries as f64).clamp(1e-7, 2e-5);
             self.cost += (each - self.cost) / 16.0;
         }
     }
