@@ -26,7 +26,7 @@ impl Shard {
         let begun = Instant::now();
         self.pace.asked(members, begun);
         if self.pace.gathers() || self.rooms.gathers(number) {
-            return self.gather(number, frame, at, begun);
+            return self.gather(number, frame, at);
         }
         // By position, last first: a member that is closed meanwhile is replaced by the last one,
         // which has had its frame.

@@ -124,11 +124,12 @@ impl Batch {
 
 impl Shard {
     /// Lets a frame wait with others of its room.
-    pub(super) fn gather(&mut self, room: u32, frame: &Arc<Frame>, at: Instant, now: Instant) {
+    pub(super) fn gather(&mut self, room: u32, frame: &Arc<Frame>, at: Instant) {
         let bytes = self.rooms.gather(room, frame, at);
         if bytes == frame.len() {
             self.gathering.push(room);
-            self.gather_until.get_or_insert(now + GATHER);
+            // From its publish on: what came while the shard was sending has waited already.
+            self.gather_until.get_or_insert(at + GATHER);
         }
         if bytes > ROOM_BYTES {
             self.send_gathered(room);
