@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     Key, Shard,
     connection::{Reply, Transport},
+    gathering::GATHER,
     outbox::Outbox,
 };
 use crate::{DisconnectReason, Frame, Room, SocketId};
@@ -25,7 +26,9 @@ impl Shard {
         self.metrics.sent(&frame.namespace, &frame.event, frame.len(), members as u64);
         let begun = Instant::now();
         self.pace.asked(members, begun);
-        if self.pace.gathers() || self.rooms.gathers(number) {
+        // Where the room's next frame is not to be expected soon, waiting brings nothing together.
+        let soon = self.rooms.published(number, at).is_some_and(|since| since <= GATHER);
+        if self.rooms.gathers(number) || self.pace.gathers(soon) {
             return self.gather(number, frame, at);
         }
         // By position, last first: a member that is closed meanwhile is replaced by the last one,

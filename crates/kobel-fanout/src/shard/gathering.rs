@@ -45,10 +45,10 @@ impl Pace {
         Self { since: now, deliveries: 0, cost: COST, gathers: false, mode }
     }
 
-    /// Whether to gather now.
-    pub(super) fn gathers(&self) -> bool {
+    /// Whether to gather now. `soon`: the room's frames come one upon the other.
+    pub(super) fn gathers(&self, soon: bool) -> bool {
         match self.mode {
-            Gathering::Adaptive => self.gathers,
+            Gathering::Adaptive => self.gathers && soon,
             Gathering::Always => true,
             Gathering::Never => false,
         }
@@ -233,22 +233,23 @@ mod tests {
         // 20,000 a second at 5 µs are a tenth of the time.
         for ms in 0..100 {
             pace.asked(20, at(ms));
-            assert!(!pace.gathers(), "{ms}");
+            assert!(!pace.gathers(true), "{ms}");
         }
         // 200,000 are all of it.
         for ms in 100..160 {
             pace.asked(200, at(ms));
         }
-        assert!(pace.gathers());
+        assert!(pace.gathers(true));
         // 80,000 are less than began it and more than ends it.
         for ms in 160..260 {
             pace.asked(80, at(ms));
-            assert!(pace.gathers(), "{ms}");
+            assert!(pace.gathers(true), "{ms}");
         }
+        assert!(!pace.gathers(false), "a room whose frames come seldom");
         for ms in 260..320 {
             pace.asked(20, at(ms));
         }
-        assert!(!pace.gathers());
+        assert!(!pace.gathers(true));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The room tables of a shard: who is in which room, dense for delivery.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -43,6 +43,8 @@ struct Table {
     /// When each of them was published.
     published: Vec<Instant>,
     bytes: usize,
+    /// When the last frame was published.
+    last: Option<Instant>,
     /// Counts how often the gathered frames were sent.
     turn: u32,
 }
@@ -93,6 +95,12 @@ impl Rooms {
         let seen = table.gathered.len() as u32;
         table.members.push(Member { slot, place, seen, turn: table.turn });
         Seat { room: number, place: (table.members.len() - 1) as u32 }
+    }
+
+    /// Notes a publish; gives how long the one before is ago.
+    pub(crate) fn published(&mut self, room: u32, at: Instant) -> Option<Duration> {
+        let last = self.tables.get_mut(room as usize)?.last.replace(at)?;
+        Some(at.saturating_duration_since(last))
     }
 
     /// Whether frames wait in a room.
