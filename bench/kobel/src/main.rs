@@ -17,7 +17,7 @@ use kobel_fanout::{
 };
 use serde_json::value::RawValue;
 use tokio::{
-    net::TcpListener,
+    net::TcpSocket,
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env()?;
     let news = Arc::new(News::default());
     let server = Server::start(Config { shards: 1, ..Config::default() }, news.clone())?;
-    let listener = TcpListener::bind(("127.0.0.1", settings.port)).await?;
+    // With the backlog that the product listens with.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(([127, 0, 0, 1], settings.port).into())?;
+    let listener = socket.listen(8_192)?;
     let to = server.clone();
     let app = move |request, from| {
         let server = to.clone();

@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 use super::LONG;
@@ -18,7 +21,20 @@ pub(crate) struct Ws {
 impl Ws {
     /// Opens a session.
     pub(crate) async fn open(addr: SocketAddr) -> Self {
-        let mut ws = Self { socket: Self::connect(addr, "").await, open: Value::Null };
+        Self::opened(Self::connect(addr, "").await).await
+    }
+
+    /// The same with a small receive buffer, so that the server's socket is soon full when nothing
+    /// is read.
+    pub(crate) async fn narrow(addr: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(addr).await.unwrap();
+        Self::opened(Self::shake_hands(addr, "", stream).await).await
+    }
+
+    async fn opened(socket: WebSocketStream<TcpStream>) -> Self {
+        let mut ws = Self { socket, open: Value::Null };
         let open = ws.text().await;
         ws.open = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
         ws
@@ -26,7 +42,14 @@ impl Ws {
 
     /// Connects and reads nothing; `more` is added to the query.
     pub(crate) async fn connect(addr: SocketAddr, more: &str) -> WebSocketStream<TcpStream> {
-        let stream = TcpStream::connect(addr).await.unwrap();
+        Self::shake_hands(addr, more, TcpStream::connect(addr).await.unwrap()).await
+    }
+
+    async fn shake_hands(
+        addr: SocketAddr,
+        more: &str,
+        stream: TcpStream,
+    ) -> WebSocketStream<TcpStream> {
         let url = format!("ws://{addr}/socket.io/?EIO=4&transport=websocket{more}");
         client_async(url, stream).await.unwrap().0
     }
