@@ -108,6 +108,7 @@ impl Shard {
         };
         let now = Instant::now();
         let deflate = connection.deflates();
+        let first = connection.outbox.is_none();
         let outbox = connection.outbox.get_or_insert_with(|| Box::new(Outbox::new(deflate, now)));
         let before = outbox.bytes();
         let pushed = outbox.push(frame, written, limit);
@@ -120,8 +121,9 @@ impl Shard {
             self.metrics.dropped += pushed.dropped;
             return;
         }
-        // The task must now wait for the socket to take more.
-        if let Some(waker) = &connection.waker {
+        // The task must now wait for the socket to take more; while something waits it does so
+        // already.
+        if first && let Some(waker) = &connection.waker {
             waker.wake_by_ref();
         }
         self.backlogged.insert(key);
