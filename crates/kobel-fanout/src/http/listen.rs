@@ -8,7 +8,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::Semaphore,
     time::timeout,
 };
@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Accept, Plain, Proxies,
     admission::{Admission, Counts, Refused},
+    tuning::tune,
 };
 
 /// How long a refused client may take to hear it.
@@ -55,19 +56,6 @@ impl Default for ServeLimits {
             header_bytes: 16 * 1024,
         }
     }
-}
-
-/// Elsewhere than on Linux the kernel's own timeouts hold.
-fn limit_stall(stream: &TcpStream, limit: Duration) {
-    #[cfg(target_os = "linux")]
-    {
-        let ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
-        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, ms) {
-            tracing::debug!(%error, "cannot limit how long a connection may stall");
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (stream, limit);
 }
 
 /// How a listener listens.
@@ -132,6 +120,7 @@ where
     let counts = Arc::new(Counts::default());
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     let tasks = TaskTracker::new();
+    tune(&listener, &limits)?;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -146,9 +135,6 @@ where
                 continue;
             }
         };
-        // Small events must not wait for an acknowledgement. A broken socket shows when read.
-        let _ = stream.set_nodelay(true);
-        limit_stall(&stream, limits.stall);
         let address = (!proxies.trusts(remote.ip())).then(|| remote.ip());
         let (app, accept, ended) = (app.clone(), accept.clone(), cancel.clone());
         match counts.admit(address, &limits) {

@@ -6,6 +6,7 @@ mod answer;
 mod cors;
 mod listen;
 mod proxies;
+mod tuning;
 
 pub use accept::{Accept, Plain};
 pub use admission::Admission;
