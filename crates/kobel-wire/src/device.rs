@@ -64,6 +64,21 @@ pub struct Facts {
 pub enum SourceKind {
     /// The machine that the hub runs on.
     Local,
+    /// By an agent on the host, which dials the hub.
+    Agent,
+    /// Not at all: a made-up host of `kobel simulate`.
+    Simulated,
+}
+
+impl SourceKind {
+    /// The word used in JSON and in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Agent => "agent",
+            Self::Simulated => "simulated",
+        }
+    }
 }
 
 /// How a device fares.

@@ -12,6 +12,7 @@ mod container;
 mod device;
 mod id;
 mod sample;
+mod summary;
 mod time;
 
 pub mod event;
@@ -22,4 +23,5 @@ pub use container::{Container, ContainerState, Health};
 pub use device::{Device, DeviceState, Engine, EngineKind, EngineState, Facts, SourceKind};
 pub use id::{ContainerId, DeviceId, DeviceUuid, IdError};
 pub use sample::{Interface, Mount, Pressure, Process, Sample};
+pub use summary::{SERIES, Spread, Summary};
 pub use time::{Timestamp, epoch_ms};

@@ -27,9 +27,7 @@ impl Store {
         name: &str,
         now: Timestamp,
     ) -> Result<StoredDevice, StoreError> {
-        let source = match source {
-            SourceKind::Local => "local",
-        };
+        let source = source.as_str();
         sqlx::query(
             "INSERT INTO devices (uuid, name, source, source_key, created_at) \
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
