@@ -42,12 +42,14 @@ pub struct Access {
 impl Access {
     /// Whether nothing is hidden from its holder, not even what does not exist.
     pub fn sees_all(&self) -> bool {
-        self.devices == DeviceScope::All
+        self.role != Role::Agent && self.devices == DeviceScope::All
     }
 
     /// Whether the device, and so its containers, may be seen.
     pub fn may_see(&self, device: DeviceUuid) -> bool {
         match &self.devices {
+            // An agent reports on devices; it sees none.
+            _ if self.role == Role::Agent => false,
             DeviceScope::All => true,
             DeviceScope::Only(devices) => devices.contains(&device),
         }

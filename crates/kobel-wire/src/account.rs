@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
+    /// Reports as an agent; sees nothing. Of tokens only.
+    Agent,
     /// Sees the devices of its scope; changes nothing but its own password.
     Viewer,
     /// Sees and changes everything.
@@ -16,6 +18,7 @@ impl Role {
     /// The name used in the API, in the store and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Agent => "agent",
             Self::Viewer => "viewer",
             Self::Admin => "admin",
         }
@@ -33,9 +36,10 @@ impl std::str::FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
+            "agent" => Ok(Self::Agent),
             "viewer" => Ok(Self::Viewer),
             "admin" => Ok(Self::Admin),
-            other => Err(format!("unknown role {other:?}: use viewer or admin")),
+            other => Err(format!("unknown role {other:?}: use viewer or admin, or agent for a token")),
         }
     }
 }

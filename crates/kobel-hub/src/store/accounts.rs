@@ -74,6 +74,9 @@ impl Store {
         now: Timestamp,
     ) -> Result<Account, StoreError> {
         checked_name(name, "user")?;
+        if role == Role::Agent {
+            return Err(StoreError::AgentAccount);
+        }
         let made = sqlx::query(
             "INSERT INTO accounts (name, role, devices, created_at) VALUES ($1, $2, $3, $4)",
         )
@@ -126,6 +129,9 @@ impl Store {
         role: Role,
         devices: &DeviceScope,
     ) -> Result<(), StoreError> {
+        if role == Role::Agent {
+            return Err(StoreError::AgentAccount);
+        }
         let account = self.account(name).await?;
         let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         if account.role == Role::Admin && role != Role::Admin {

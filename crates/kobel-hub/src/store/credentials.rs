@@ -126,5 +126,6 @@ fn both(a: DeviceScope, b: DeviceScope) -> DeviceScope {
     }
 }
 
-// `Role::min` is by rank: a viewer is less than an admin.
+// `Role::min` is by rank: an agent is less than a viewer, and that less than an admin.
+const _: () = assert!((Role::Agent as u8) < (Role::Viewer as u8));
 const _: () = assert!((Role::Viewer as u8) < (Role::Admin as u8));

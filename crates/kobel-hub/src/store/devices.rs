@@ -1,9 +1,10 @@
 //! The identities of devices.
 
 use kobel_wire::{DeviceId, DeviceUuid, SourceKind, Timestamp};
-use sqlx::Row;
+use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{Store, StoreError};
+use crate::access::DeviceScope;
 
 /// A device as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,17 @@ pub struct StoredDevice {
     pub name: String,
     /// Words that people put on it.
     pub tags: Vec<String>,
+}
+
+/// What a source knows a device by, and what to call it where it is new.
+#[derive(Debug, Clone, Copy)]
+pub struct DeviceKey<'a> {
+    /// What it is known by, for ever.
+    pub key: &'a str,
+    /// The name of a new one.
+    pub name: &'a str,
+    /// The tags of a new one.
+    pub tags: &'a [String],
 }
 
 impl Store {
@@ -46,17 +58,79 @@ impl Store {
         .bind(key)
         .fetch_one(&self.pool)
         .await?;
-        let corrupt = |what, e: String| StoreError::Corrupt(what, e);
-        let id: i64 = row.try_get("id")?;
-        Ok(StoredDevice {
-            uuid: row
-                .try_get::<&str, _>("uuid")?
-                .parse()
-                .map_err(|e: kobel_wire::IdError| corrupt("devices.uuid", e.to_string()))?,
-            id: DeviceId(u64::try_from(id).map_err(|e| corrupt("devices.id", e.to_string()))?),
-            name: row.try_get("name")?,
-            tags: serde_json::from_str(row.try_get("tags")?)
-                .map_err(|e| corrupt("devices.tags", e.to_string()))?,
-        })
+        read(&row)
     }
+
+    /// The devices that a source knows by these keys, in their order, in one transaction: hundreds
+    /// come at once when an agent of many connects. A new one is made; but whoever may see some
+    /// devices only gets `None` for others, and makes none.
+    pub async fn devices(
+        &self,
+        source: SourceKind,
+        keys: &[DeviceKey<'_>],
+        scope: &DeviceScope,
+        now: Timestamp,
+    ) -> Result<Vec<Option<StoredDevice>>, StoreError> {
+        let source = source.as_str();
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut devices = Vec::with_capacity(keys.len());
+        let mut made = false;
+        for key in keys {
+            let found = sqlx::query(
+                "SELECT id, uuid, name, tags FROM devices WHERE source = $1 AND source_key = $2",
+            )
+            .bind(source)
+            .bind(key.key)
+            .fetch_optional(&mut *change)
+            .await?;
+            let device = match (found, scope) {
+                (Some(row), DeviceScope::All) => Some(read(&row)?),
+                (Some(row), DeviceScope::Only(devices)) => {
+                    Some(read(&row)?).filter(|device| devices.contains(&device.uuid))
+                }
+                (None, DeviceScope::Only(_)) => None,
+                (None, DeviceScope::All) => {
+                    made = true;
+                    let tags = serde_json::to_string(key.tags)
+                        .map_err(|e| StoreError::Corrupt("tags", e.to_string()))?;
+                    let row = sqlx::query(
+                        "INSERT INTO devices (uuid, name, tags, source, source_key, created_at) \
+                         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, uuid, name, tags",
+                    )
+                    .bind(DeviceUuid::generate().to_string())
+                    .bind(key.name)
+                    .bind(tags)
+                    .bind(source)
+                    .bind(key.key)
+                    .bind(now.as_millis())
+                    .fetch_one(&mut *change)
+                    .await?;
+                    Some(read(&row)?)
+                }
+            };
+            devices.push(device);
+        }
+        // Nothing written, nothing said: whoever watches for changes need not look.
+        if made {
+            change.commit().await?;
+        } else {
+            change.rollback().await?;
+        }
+        Ok(devices)
+    }
+}
+
+fn read(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
+    let corrupt = |what, e: String| StoreError::Corrupt(what, e);
+    let id: i64 = row.try_get("id")?;
+    Ok(StoredDevice {
+        uuid: row
+            .try_get::<&str, _>("uuid")?
+            .parse()
+            .map_err(|e: kobel_wire::IdError| corrupt("devices.uuid", e.to_string()))?,
+        id: DeviceId(u64::try_from(id).map_err(|e| corrupt("devices.id", e.to_string()))?),
+        name: row.try_get("name")?,
+        tags: serde_json::from_str(row.try_get("tags")?)
+            .map_err(|e| corrupt("devices.tags", e.to_string()))?,
+    })
 }

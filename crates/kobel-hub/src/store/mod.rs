@@ -24,7 +24,7 @@ use sqlx::{
 
 pub use accounts::Account;
 pub use changes::Changes;
-pub use devices::StoredDevice;
+pub use devices::{DeviceKey, StoredDevice};
 pub use links::NewLink;
 pub use password::{MIN_PASSWORD, Passwords};
 pub use sessions::NewSession;
@@ -61,6 +61,11 @@ pub enum StoreError {
     /// The last admin would be gone.
     #[error("{0:?} is the only admin: make another one first")]
     LastAdmin(String),
+    /// An account of the role of agents.
+    #[error(
+        "an account is an admin or a viewer; an agent has a token: kobel token create NAME --role agent"
+    )]
+    AgentAccount,
     /// Too short a password.
     #[error("a password has at least {MIN_PASSWORD} characters")]
     ShortPassword,
