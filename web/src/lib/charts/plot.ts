@@ -6,7 +6,7 @@ import { text } from "../format/units";
 import { token } from "../theme.svelte";
 import type { Window } from "./feed";
 import type { Drawn } from "./gaps";
-import { quantity, type Panel } from "./panels";
+import { quantity, type Panel } from "./panel";
 import { top } from "./scale";
 
 /** Room for the values of the y axis, so that the axes of all charts stand in one line. */

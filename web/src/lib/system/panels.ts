@@ -1,5 +1,5 @@
 /** Which charts the hub's own figures have, top to bottom. */
-import type { Panel } from "../charts/panels";
+import { panel, type Panel } from "../charts/panel";
 import type { System } from "../live/types";
 
 export const SYSTEM_SERIES = [
@@ -20,66 +20,14 @@ export const SYSTEM_SERIES = [
 export type SystemSeries = (typeof SYSTEM_SERIES)[number];
 
 export const SYSTEM_PANELS: Panel<SystemSeries>[] = [
-  {
-    id: "connections",
-    title: "Connections",
-    kind: "count",
-    series: [{ name: "connections", label: "sockets" }],
-  },
-  {
-    id: "messages",
-    title: "Messages",
-    kind: "perSecond",
-    series: [
-      { name: "messagesIn", label: "in" },
-      { name: "messagesOut", label: "out" },
-    ],
-  },
-  {
-    id: "delivery",
-    title: "Delivery",
-    kind: "latency",
-    series: [
-      { name: "deliveryP50", label: "p50" },
-      { name: "deliveryP99", label: "p99" },
-    ],
-  },
-  {
-    id: "errors",
-    title: "Errors and closes",
-    kind: "perSecond",
-    series: [
-      { name: "errors", label: "errors" },
-      { name: "closed", label: "closed" },
-    ],
-  },
-  {
-    id: "backlog",
-    title: "Backlog",
-    kind: "bytes",
-    series: [{ name: "backlog", label: "waiting" }],
-  },
-  {
-    id: "slow",
-    title: "Not sent",
-    kind: "perSecond",
-    series: [
-      { name: "conflated", label: "replaced" },
-      { name: "dropped", label: "dropped" },
-    ],
-  },
-  {
-    id: "cpu",
-    title: "CPU of the hub",
-    kind: "core",
-    series: [{ name: "cpu", label: "of one core" }],
-  },
-  {
-    id: "memory",
-    title: "Memory of the hub",
-    kind: "bytes",
-    series: [{ name: "memory", label: "resident" }],
-  },
+  panel("connections", "Connections", "count", { connections: "sockets" }),
+  panel("messages", "Messages", "perSecond", { messagesIn: "in", messagesOut: "out" }),
+  panel("delivery", "Delivery", "latency", { deliveryP50: "p50", deliveryP99: "p99" }),
+  panel("errors", "Errors and closes", "perSecond", { errors: "errors", closed: "closed" }),
+  panel("backlog", "Backlog", "bytes", { backlog: "waiting" }),
+  panel("slow", "Not sent", "perSecond", { conflated: "replaced", dropped: "dropped" }),
+  panel("cpu", "CPU of the hub", "core", { cpu: "of one core" }),
+  panel("memory", "Memory of the hub", "bytes", { memory: "resident" }),
 ];
 
 /** The value of a charted figure; undefined where the hub could not tell. */
