@@ -39,7 +39,9 @@ impl std::str::FromStr for Role {
             "agent" => Ok(Self::Agent),
             "viewer" => Ok(Self::Viewer),
             "admin" => Ok(Self::Admin),
-            other => Err(format!("unknown role {other:?}: use viewer or admin, or agent for a token")),
+            other => {
+                Err(format!("unknown role {other:?}: use viewer or admin, or agent for a token"))
+            }
         }
     }
 }

@@ -178,6 +178,57 @@ pub struct DeviceEntry {
     pub containers: ContainerCounts,
 }
 
+/// A device in a frame of the fleet's room: what a table shows, `f64` as in [`Sample`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FleetEntry {
+    /// The device.
+    pub device_uuid: DeviceUuid,
+    /// Its short number.
+    pub id: DeviceId,
+    /// When the values were read; absent where they never were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled_at: Option<Timestamp>,
+    /// How it fares.
+    pub state: DeviceState,
+    /// As in [`Sample::cpu`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<f64>,
+    /// As in [`Sample::memory`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<f64>,
+    /// As in [`Sample::disk`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<f64>,
+    /// As in [`Sample::temperature`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// As in [`Sample::network_in`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_in: Option<f64>,
+    /// As in [`Sample::network_out`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_out: Option<f64>,
+}
+
+/// What changed of a device in the fleet's room, but its figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EntryUpdate<'a> {
+    /// The device.
+    pub device_uuid: DeviceUuid,
+    /// Its short number.
+    pub id: DeviceId,
+    /// What people call it.
+    pub name: &'a str,
+    /// Words that people put on it.
+    pub tags: &'a [String],
+    /// How it fares.
+    pub state: DeviceState,
+    /// Its containers, counted.
+    pub containers: ContainerCounts,
+}
+
 /// Containers, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ContainerCounts {

@@ -5,7 +5,7 @@
 //! workspace may depend on it.
 //!
 //! Start reading at [`Sample`] (one reading of a host) and [`Container`]; [`event`] holds the
-//! shapes around them on the wire.
+//! shapes around them on the wire, [`metr`] and [`proto`] the binary forms of samples.
 
 mod account;
 mod container;
@@ -16,6 +16,8 @@ mod summary;
 mod time;
 
 pub mod event;
+pub mod metr;
+pub mod proto;
 pub mod system;
 
 pub use account::Role;
