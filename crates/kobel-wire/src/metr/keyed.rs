@@ -113,6 +113,15 @@ impl KeyedEncoder {
         }
     }
 
+    /// Takes in readings without a frame: for [`KeyedEncoder::catch_up`] between two ticks. Whoever
+    /// is in the stream already gets them where they are among those of the next
+    /// [`KeyedEncoder::encode`].
+    pub fn observe(&mut self, timestamp: Timestamp, records: &[Record]) {
+        self.timestamp = timestamp;
+        self.caught_up = None;
+        self.take(records);
+    }
+
     /// Makes the next frame a key frame.
     pub fn force_key(&mut self) {
         self.key_due = true;

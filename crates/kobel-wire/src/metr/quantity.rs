@@ -40,33 +40,28 @@ pub(super) const RATE_MAX: i32 = (57 << FRACTION) + 127;
 /// and the rest is the exponent plus one: `(128 + low) << (high - 1)`. Codes grow as rates do, so
 /// the difference of two codes says how many times one rate is the other.
 pub(super) fn rate(value: Option<f64>) -> Option<i32> {
-    let value = number(value)?.max(0.0).round();
-    if value < 128.0 {
-        return Some(value as i32);
+    let value = number(value)?.clamp(0.0, rate_back(RATE_MAX));
+    if value < 127.5 {
+        return Some(value.round() as i32);
     }
-    // A float beyond the range of u64 becomes the greatest u64.
-    let whole = value as u64;
-    let shift = (u64::BITS - 1 - FRACTION).saturating_sub(whole.leading_zeros());
-    let mut exponent = shift;
-    let mut fraction = whole >> shift;
-    if shift > 0 && (whole >> (shift - 1)) & 1 == 1 {
-        fraction += 1;
-        if fraction == 256 {
-            (fraction, exponent) = (128, exponent + 1);
-        }
-    }
-    let code = ((exponent + 1) << FRACTION) as i32 + (fraction - 128) as i32;
-    Some(code.min(RATE_MAX))
+    // Its power of two by its bits, and that value in steps of 1/128 of it: rounded once.
+    let value = value.max(128.0);
+    let exponent = (value.to_bits() >> 52) as i32 - 1023;
+    let steps = (value / power_of_two(exponent - 7)).round() as i32;
+    // 256 steps are 128 of the next power, and come out as its first code by themselves.
+    Some(((exponent - 6) << FRACTION) + steps - 128)
 }
 
 pub(super) fn rate_back(code: i32) -> f64 {
     if code < 128 {
         return f64::from(code);
     }
-    let exponent = (code >> FRACTION) - 1;
-    // A power of two by its bits: exact, and cheaper than a multiplication in a loop.
-    let power = f64::from_bits(((1023 + exponent) as u64) << 52);
-    f64::from(128 + (code & 127)) * power
+    f64::from(128 + (code & 127)) * power_of_two((code >> FRACTION) - 1)
+}
+
+/// 2 to the power of `exponent`, -1022 to 1023, by its bits: exact, and cheap.
+fn power_of_two(exponent: i32) -> f64 {
+    f64::from_bits(((1023 + exponent) as u64) << 52)
 }
 
 /// Version 1's rate: whole bytes per second, at most 4294967295. It has no way to say that there
