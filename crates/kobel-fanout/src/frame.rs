@@ -185,6 +185,11 @@ impl Frame {
         std::str::from_utf8(&self.text).unwrap_or_default().get(self.data..).unwrap_or_default()
     }
 
+    /// The binary attachments, in their order.
+    pub fn attachments(&self) -> &[Bytes] {
+        &self.attachments
+    }
+
     /// Bytes on a WebSocket, headers included, not deflated.
     pub fn len(&self) -> usize {
         self.socket.len()

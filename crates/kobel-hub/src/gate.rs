@@ -13,13 +13,17 @@ use kobel_fanout::{
     AckId, ConnectError, ConnectRequest, Context, DisconnectReason, Event, Frame, Handler,
     Handshake, Policy, SocketId,
 };
-use kobel_wire::event::{Ack, ErrorBody, ErrorCode};
+use kobel_wire::{
+    Device,
+    event::{Ack, ErrorBody, ErrorCode},
+};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::{Access, CredentialId, Principal},
+    demand::Demand,
     request::{self, Refusal, Subscribe},
     room::RoomName,
 };
@@ -50,8 +54,9 @@ pub(crate) enum Request {
     Connected { socket: SocketId, principal: Principal },
     Subscribe { socket: SocketId, asked: Subscribe, ack: Option<AckId> },
     Unsubscribe { socket: SocketId, room: RoomName, ack: Option<AckId> },
-    Activity { socket: SocketId, ack: Option<AckId> },
+    Activity { socket: SocketId, visible: bool, ack: Option<AckId> },
     Refused { socket: SocketId, refusal: Box<Refusal>, ack: Option<AckId> },
+    AddDevices { devices: Vec<Device>, demand: Demand, done: oneshot::Sender<()> },
     Revoke { credential: CredentialId },
     Credentials { answer: oneshot::Sender<Vec<(CredentialId, Arc<Access>)>> },
 }
@@ -161,7 +166,7 @@ impl<A: Authenticate> Handler for Gate<A> {
             "unsubscribe" => request::unsubscribe(argument)
                 .map_or_else(refused, |room| Request::Unsubscribe { socket, room, ack }),
             "activity" => request::activity(argument)
-                .map_or_else(refused, |_visible| Request::Activity { socket, ack }),
+                .map_or_else(refused, |visible| Request::Activity { socket, visible, ack }),
             other => refused(request::unknown_event(other)),
         };
         self.pass(cx, request, ack);

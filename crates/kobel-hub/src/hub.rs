@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, CredentialId},
+    demand::Demand,
     gate::{self, Authenticate, Gate, Request, Requests, ToHub},
     ingest::Inbox,
     live::{ByScope, Command, Live, LiveStats},
@@ -52,9 +53,9 @@ impl Hub {
         Self { live, requests, to_hub, stats, own }
     }
 
-    /// Adds a device, whose source yields a sample each `period`.
-    pub fn add_device(&mut self, device: Device, period: Duration) {
-        self.live.add_device(device, period, Instant::now());
+    /// Adds a device; what is needed of it is told by `demand`.
+    pub fn add_device(&mut self, device: Device, demand: &Demand) {
+        self.live.add_device(device, demand.clone(), Instant::now(), Timestamp::now());
     }
 
     /// The handler to start the fan-out with.
@@ -117,6 +118,7 @@ impl Hub {
             for request in batch.drain(..) {
                 self.request(request);
             }
+            self.live.settle(Instant::now());
             for command in self.live.take_commands() {
                 carry_out(&server, command).await;
             }
@@ -127,17 +129,29 @@ impl Hub {
     fn request(&mut self, request: Request) {
         let (now, wall) = (Instant::now(), Timestamp::now());
         match request {
-            Request::Connected { socket, principal } => self.live.connected(socket, principal),
+            Request::Connected { socket, principal } => {
+                self.live.connected(socket, principal, now);
+            }
             Request::Subscribe { socket, asked, ack } => {
                 self.live.subscribe(socket, &asked, ack, now, wall);
             }
             Request::Unsubscribe { socket, room, ack } => {
-                self.live.unsubscribe(socket, &room, ack);
+                self.live.unsubscribe(socket, &room, ack, now, wall);
             }
-            Request::Activity { socket, ack } => {
-                self.live.answer(socket, ack, kobel_wire::event::Ack::done());
+            Request::Activity { socket, visible, ack } => {
+                self.live.activity(socket, visible, ack, now, wall);
             }
-            Request::Refused { socket, refusal, ack } => self.live.refuse(socket, ack, &refusal),
+            Request::Refused { socket, refusal, ack } => {
+                self.live.wake(socket, now, wall);
+                self.live.refuse(socket, ack, &refusal);
+            }
+            Request::AddDevices { devices, demand, done } => {
+                for device in devices {
+                    self.live.add_device(device, demand.clone(), now, wall);
+                }
+                // The asker may have gone; the devices stay, unreachable.
+                let _ = done.send(());
+            }
             Request::Revoke { credential } => self.live.revoke(credential),
             Request::Credentials { answer } => {
                 // The asker may have gone; then nobody needs the answer.
@@ -161,6 +175,16 @@ async fn carry_out(server: &Server, command: Command) {
 }
 
 impl HubHandle {
+    /// Adds devices while the hub runs; what is needed of them is told by `demand`. One that is known
+    /// keeps its history and its viewers, and is told of by the new demand from now on.
+    pub async fn add_devices(&self, devices: Vec<Device>, demand: &Demand) {
+        let (done, added) = oneshot::channel();
+        let demand = demand.clone();
+        let _ = self.to_hub.queue.send(Request::AddDevices { devices, demand, done }).await;
+        // A hub that has ended has no devices either.
+        let _ = added.await;
+    }
+
     /// Closes every socket that signed in by this credential.
     pub async fn revoke(&self, credential: CredentialId) {
         // A hub that has ended has no sockets either.

@@ -10,14 +10,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use kobel_wire::{Container, ContainerId, DeviceState, DeviceUuid, Engine, Facts, Sample};
+use kobel_wire::{Container, ContainerId, DeviceState, DeviceUuid, Engine, Facts, Sample, Summary};
 use tokio::sync::Notify;
+
+/// The most summaries of a device that wait: two hours. Of more the oldest go.
+const SUMMARIES: usize = 240;
 
 /// What waits for the hub from one device.
 #[derive(Debug, Default)]
 pub struct DeviceUpdate {
     /// The newest sample.
     pub sample: Option<Sample>,
+    /// What it did while nobody watched, oldest first.
+    pub summaries: Vec<Summary>,
     /// The newest facts.
     pub facts: Option<Facts>,
     /// The newest state of its container engine.
@@ -85,6 +90,18 @@ impl Ingest {
             let device = waiting.devices.entry(sample.device_uuid).or_default();
             let replaced = device.sample.replace(sample).is_some();
             waiting.samples_replaced += u64::from(replaced);
+        });
+    }
+
+    /// What a device did over a while in which nobody watched it.
+    pub fn summary(&self, summary: Summary) {
+        self.0.update(|waiting| {
+            let device = waiting.devices.entry(summary.device_uuid).or_default();
+            if device.summaries.len() >= SUMMARIES {
+                device.summaries.remove(0);
+                waiting.samples_replaced += 1;
+            }
+            device.summaries.push(summary);
         });
     }
 

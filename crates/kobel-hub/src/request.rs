@@ -12,7 +12,10 @@ use crate::room::RoomName;
 const ECHO: usize = 80;
 
 /// The types that a subscribe may name, for people.
-const TYPES: &str = "device, container, dashboard or system";
+const TYPES: &str = "device, container, dashboard, fleet or system";
+
+/// The refusal of a format that nobody here knows.
+const FORMATS: &str = "options.format: expected \"json\", \"protobuf\" or \"metr\"";
 
 /// A `subscribe`.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,12 +29,47 @@ pub struct Subscribe {
 /// The `options` of a `subscribe`.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Options {
+    /// How samples are encoded.
+    pub format: Format,
     /// At most one sample in so many seconds, 1 to 60; `None` is "auto".
     pub rate: Option<u8>,
     /// Whether the viewer wants `batchUpdate` in place of single events.
     pub batch: bool,
     /// The last event that the viewer has seen.
     pub since: Option<Since>,
+}
+
+/// How a room's samples are encoded; whatever else a room tells is JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Format {
+    /// JSON.
+    #[default]
+    Json,
+    /// Protocol Buffers, `kobel.v1.Metrics`.
+    Protobuf,
+    /// METR version 1.
+    Metr1,
+    /// METR version 2.
+    Metr2,
+}
+
+impl Format {
+    /// Its number, below [`Format::COUNT`].
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+
+    /// The name that a subscribe asks for it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Protobuf => "protobuf",
+            Self::Metr1 | Self::Metr2 => "metr",
+        }
+    }
 }
 
 /// A position in a room's stream.
@@ -137,8 +175,9 @@ impl Request {
             }
             ("device" | "container", None) => Err(self.bad("id: missing")),
             ("dashboard", None | Some("main")) => Ok(RoomName::Dashboard),
+            ("fleet", None | Some("main")) => Ok(RoomName::Fleet),
             ("system", None | Some("main")) => Ok(RoomName::System),
-            ("dashboard" | "system", Some(_)) => {
+            ("dashboard" | "fleet" | "system", Some(_)) => {
                 Err(self.bad(format!("id: the only {kind} is \"main\"")))
             }
             (other, _) => Err(self.bad(format!("type: unknown {:?}; use {TYPES}", echo(other)))),
@@ -151,21 +190,7 @@ impl Request {
             Some(Value::Object(given)) => given,
             Some(_) => return Err(self.bad("options: expected an object")),
         };
-        match given.get("format") {
-            None | Some(Value::Null) => {}
-            Some(Value::String(format)) if format == "json" => {}
-            Some(Value::String(format)) if matches!(format.as_str(), "protobuf" | "metr") => {
-                return Err(self.refuse(
-                    ErrorCode::Unavailable,
-                    format!(
-                        "options.format: this version does not serve {format:?} yet; use \"json\""
-                    ),
-                ));
-            }
-            Some(_) => {
-                return Err(self.bad("options.format: expected \"json\", \"protobuf\" or \"metr\""));
-            }
-        }
+        let format = self.format(given, room)?;
         match given.get("logs") {
             None | Some(Value::Null | Value::Bool(false)) => {}
             Some(_) if !matches!(room, RoomName::Container(_)) => {
@@ -199,7 +224,42 @@ impl Request {
             None | Some(Value::Null) => None,
             Some(since) => Some(self.since(since)?),
         };
-        Ok(Options { rate, batch, since })
+        Ok(Options { format, rate, batch, since })
+    }
+
+    fn format(&self, given: &Map<String, Value>, room: &RoomName) -> Result<Format, Box<Refusal>> {
+        let version = match given.get("version") {
+            None | Some(Value::Null) => None,
+            Some(version) => match version.as_u64() {
+                Some(version @ 1..=2) => Some(version),
+                _ => return Err(self.bad("options.version: METR has the versions 1 and 2")),
+            },
+        };
+        let format = match (given.get("format"), version) {
+            (None | Some(Value::Null), None) => return Ok(Format::Json),
+            (Some(Value::String(format)), version) => match (format.as_str(), version) {
+                ("json", None) => return Ok(Format::Json),
+                ("protobuf", None) => Format::Protobuf,
+                ("metr", None | Some(1)) => Format::Metr1,
+                ("metr", Some(_)) => Format::Metr2,
+                ("json" | "protobuf", Some(_)) => {
+                    return Err(self.bad("options.version: only the format \"metr\" has versions"));
+                }
+                _ => return Err(self.bad(FORMATS)),
+            },
+            (None | Some(Value::Null), Some(_)) => {
+                return Err(self.bad("options.version: only the format \"metr\" has versions"));
+            }
+            (Some(_), _) => return Err(self.bad(FORMATS)),
+        };
+        if !matches!(room, RoomName::Device(_) | RoomName::Fleet) {
+            let message = "options.format: only device and fleet rooms have binary formats";
+            return Err(self.bad(message));
+        }
+        if given.get("batch").and_then(Value::as_bool) == Some(true) {
+            return Err(self.bad("options.batch: batches are JSON; leave out format or batch"));
+        }
+        Ok(format)
     }
 
     fn since(&self, since: &Value) -> Result<Since, Box<Refusal>> {
@@ -238,12 +298,31 @@ mod tests {
         let asked = subscribe(Some(&json)).unwrap();
         assert_eq!(asked.room, RoomName::Device(UUID.parse().unwrap()));
         let since = Some(Since { epoch: "e".into(), seq: 7 });
-        assert_eq!(asked.options, Options { rate: Some(5), batch: true, since });
+        assert_eq!(
+            asked.options,
+            Options { format: Format::Json, rate: Some(5), batch: true, since }
+        );
         for dashboard in [r#"{"type":"dashboard"}"#, r#"{"type":"dashboard","id":"main"}"#] {
             assert_eq!(subscribe(Some(dashboard)).unwrap().room, RoomName::Dashboard);
         }
         for system in [r#"{"type":"system"}"#, r#"{"type":"system","id":"main"}"#] {
             assert_eq!(subscribe(Some(system)).unwrap().room, RoomName::System);
+        }
+    }
+
+    #[test]
+    fn reads_a_format() {
+        for (options, format) in [
+            (r"{}", Format::Json),
+            (r#"{"format":"json"}"#, Format::Json),
+            (r#"{"format":"protobuf"}"#, Format::Protobuf),
+            (r#"{"format":"metr"}"#, Format::Metr1),
+            (r#"{"format":"metr","version":1}"#, Format::Metr1),
+            (r#"{"format":"metr","version":2}"#, Format::Metr2),
+        ] {
+            let json = format!(r#"{{"type":"fleet","options":{options}}}"#);
+            let asked = subscribe(Some(&json)).unwrap();
+            assert_eq!((asked.room, asked.options.format), (RoomName::Fleet, format), "{options}");
         }
     }
 
@@ -274,12 +353,17 @@ mod tests {
             (device(r#"{"since":4}"#), "options.since"),
             (device(r#"{"since":{"epoch":"e","seq":-1}}"#), "options.since"),
             (device(r#"{"logs":true}"#), "options.logs"),
+            (device(r#"{"format":"metr","version":3}"#), "options.version"),
+            (device(r#"{"format":"json","version":2}"#), "options.version"),
+            (device(r#"{"version":1}"#), "options.version"),
+            (device(r#"{"format":7}"#), "options.format"),
+            (device(r#"{"format":"metr","batch":true}"#), "options.batch"),
+            (r#"{"type":"dashboard","options":{"format":"metr"}}"#.into(), "options.format"),
         ] {
             let (code, message) = refused(&json);
             assert_eq!(code, ErrorCode::BadRequest, "{json}");
             assert!(message.starts_with(field), "{json}: {message}");
         }
-        assert_eq!(refused(&device(r#"{"format":"metr"}"#)).0, ErrorCode::Unavailable);
         assert!(subscribe(None).is_err());
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use kobel_wire::{ContainerId, DeviceUuid};
 
-/// A room's name, such as `device:0198c0de-…`, `container:3f2a…`, `dashboard:main` or
-/// `system:main`.
+/// A room's name, such as `device:0198c0de-…`, `container:3f2a…`, `dashboard:main`, `fleet:main`
+/// or `system:main`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum RoomName {
     /// One device: its samples, its containers' changes, its own changes.
@@ -14,6 +14,8 @@ pub enum RoomName {
     Container(ContainerId),
     /// All devices that the viewer may see, in batches.
     Dashboard,
+    /// The newest values of all devices that the viewer may see, in one frame.
+    Fleet,
     /// The hub's own figures.
     System,
 }
@@ -27,13 +29,16 @@ pub enum RoomKind {
     Container,
     /// `dashboard:main`
     Dashboard,
+    /// `fleet:main`
+    Fleet,
     /// `system:main`
     System,
 }
 
 impl RoomKind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Device, Self::Container, Self::Dashboard, Self::System];
+    pub const ALL: [Self; 5] =
+        [Self::Device, Self::Container, Self::Dashboard, Self::Fleet, Self::System];
 
     /// The word used as `type` in a subscribe.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +46,7 @@ impl RoomKind {
             Self::Device => "device",
             Self::Container => "container",
             Self::Dashboard => "dashboard",
+            Self::Fleet => "fleet",
             Self::System => "system",
         }
     }
@@ -53,6 +59,7 @@ impl RoomName {
             Self::Device(_) => RoomKind::Device,
             Self::Container(_) => RoomKind::Container,
             Self::Dashboard => RoomKind::Dashboard,
+            Self::Fleet => RoomKind::Fleet,
             Self::System => RoomKind::System,
         }
     }
@@ -62,7 +69,7 @@ impl RoomName {
         match self {
             Self::Device(uuid) => uuid.to_string(),
             Self::Container(id) => id.to_string(),
-            Self::Dashboard | Self::System => "main".into(),
+            Self::Dashboard | Self::Fleet | Self::System => "main".into(),
         }
     }
 }
@@ -73,6 +80,7 @@ impl fmt::Display for RoomName {
             Self::Device(uuid) => write!(f, "device:{uuid}"),
             Self::Container(id) => write!(f, "container:{id}"),
             Self::Dashboard => f.write_str("dashboard:main"),
+            Self::Fleet => f.write_str("fleet:main"),
             Self::System => f.write_str("system:main"),
         }
     }

@@ -19,6 +19,7 @@ use kobel_collect::{
 };
 use kobel_fanout::{Accept, Listen, Plain, Server};
 use kobel_hub::{
+    demand::Demand,
     hub::Hub,
     ingest::{self, Ingest},
     store::{Store, StoreError, StoredDevice},
@@ -104,7 +105,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let mut tasks: JoinSet<&'static str> = JoinSet::new();
 
     let mut hub = Hub::new(&epoch(), config.max_subscriptions);
-    hub.add_device(described(&device, facts, &config), PERIOD);
+    let demand = Demand::default();
+    hub.add_device(described(&device, facts, &config), &demand);
     let handle = hub.handle();
     let known = Arc::new(Known::default());
     let sign_in = Arc::new(SignIn::new(store.clone(), guard.clone(), Arc::clone(&known)));

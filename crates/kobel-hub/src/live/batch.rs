@@ -37,6 +37,11 @@ impl Batch {
         self.updates.is_empty()
     }
 
+    /// All that waits, which goes on waiting.
+    pub(crate) fn waiting(&self) -> &[Arc<RawValue>] {
+        &self.updates
+    }
+
     /// All that waits; the batch is empty afterwards.
     pub(crate) fn take(&mut self) -> Vec<Arc<RawValue>> {
         self.places.clear();

@@ -65,6 +65,13 @@ pub struct LiveStats {
     pub events: u64,
     /// Events kept back from a group of viewers because they may not see the device any more.
     pub denied: u64,
+    /// Samples and figures that a group of viewers was not told, since it looks seldom: the newest
+    /// is told in its time.
+    pub samples_held: u64,
+    /// Samples that nobody needed, so their sources kept them to themselves.
+    pub samples_spared: u64,
+    /// Devices that somebody needs more often than twice a minute.
+    pub watched_devices: u64,
     /// Devices known.
     pub devices: u64,
     /// Containers known.

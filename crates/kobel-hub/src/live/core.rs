@@ -3,18 +3,23 @@
 use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use kobel_fanout::SocketId;
-use kobel_wire::{ContainerId, Device, DeviceUuid, Timestamp};
+use kobel_wire::{Device, DeviceUuid, Timestamp};
 use tokio::time::Instant;
 
 use super::{
-    Command, LiveStats, Policy, Subject,
-    delivery::{Delivery, Event},
-    fleet::{Change, Fleet, LiveContainer},
+    Command, LiveStats, Policy,
+    delivery::{Delivery, To},
+    fleet::{Change, Fleet},
     groups::Groups,
+    needs::Stale,
+    stream::Stream,
     system::OwnFigures,
     viewer::Viewer,
 };
-use crate::{ingest::DeviceUpdate, room::RoomName};
+use crate::{
+    demand::{Demand, Need},
+    ingest::DeviceUpdate,
+};
 
 /// A tick that comes this late means that the whole process stood still.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -25,8 +30,13 @@ pub struct Live {
     pub(super) own: OwnFigures,
     pub(super) delivery: Delivery,
     pub(super) viewers: HashMap<SocketId, Viewer>,
-    pub(super) epoch: Arc<str>,
-    pub(super) dashboards_made: u64,
+    /// Counts the batches of all dashboards, whoever gets them: what is in one depends on the
+    /// scope.
+    pub(super) boards: Stream,
+    /// The stream of the fleet's room.
+    pub(super) fleet_stream: Stream,
+    /// For whom it must be worked out anew what is needed.
+    pub(super) stale: Stale,
     pub(super) max_subscriptions: usize,
     ticked: Option<Instant>,
 }
@@ -47,17 +57,32 @@ impl Live {
                 flush_at: None,
             },
             viewers: HashMap::new(),
-            epoch,
-            dashboards_made: 0,
+            boards: Stream::new(&epoch),
+            fleet_stream: Stream::new(&epoch),
+            stale: Stale::default(),
             max_subscriptions,
             ticked: None,
         }
     }
 
-    /// Adds a device, whose source yields a sample each `period`.
-    pub fn add_device(&mut self, device: Device, period: Duration, now: Instant) {
-        self.fleet.add(device, period, now);
-        self.delivery.stats.devices += 1;
+    /// Adds a device, or takes over one that is known; what is needed of it is told by `demand`.
+    pub fn add_device(&mut self, device: Device, demand: Demand, now: Instant, wall: Timestamp) {
+        let uuid = device.device_uuid;
+        let known = self.fleet.device(uuid).map(|live| live.device.clone());
+        self.fleet.add(device, demand, now);
+        self.stale.device(uuid);
+        let Some(before) = known else {
+            self.delivery.stats.devices += 1;
+            self.board_event(uuid, true, now);
+            self.entry_event(uuid, now, wall);
+            return;
+        };
+        self.fleet.judge_one(uuid, now, wall);
+        if self.fleet.device(uuid).is_some_and(|live| live.device != before) {
+            self.device_event(uuid, To::Room, now, wall);
+            self.board_event(uuid, true, now);
+            self.entry_event(uuid, now, wall);
+        }
     }
 
     /// The commands since the last call, oldest first.
@@ -70,6 +95,7 @@ impl Live {
         LiveStats {
             viewers: self.viewers.len() as u64,
             containers: self.fleet.container_count() as u64,
+            watched_devices: self.fleet.watched() as u64,
             ..self.delivery.stats
         }
     }
@@ -77,11 +103,6 @@ impl Live {
     /// When [`Live::flush`] is due, if anything waits.
     pub fn flush_at(&self) -> Option<Instant> {
         self.delivery.flush_at
-    }
-
-    /// Sends the batches that are due.
-    pub fn flush(&mut self, now: Instant, wall: Timestamp) {
-        self.delivery.flush_due(now, wall);
     }
 
     /// Takes in what the source of a device reported.
@@ -92,14 +113,21 @@ impl Live {
         now: Instant,
         wall: Timestamp,
     ) {
+        self.count_spared(uuid, &update);
         let changes = self.fleet.apply(uuid, update, now, wall);
         if changes.is_empty() {
             return;
         }
+        // A change of state does not wait for those who look seldom; figures do.
+        let mut urgent = false;
         for change in changes {
+            urgent |= !matches!(change, Change::Sample | Change::Figures(_));
             match change {
-                Change::Sample => self.sample_event(uuid, now, wall),
-                Change::Device => self.device_event(uuid, now, wall),
+                Change::Sample => {
+                    self.sample_event(uuid, To::Room, now, wall);
+                    self.fleet_changed(uuid, now);
+                }
+                Change::Device => self.device_event(uuid, To::Room, now, wall),
                 Change::Container(id) => self.container_event(uuid, &id, None, true, now, wall),
                 Change::Figures(id) => self.container_event(uuid, &id, None, false, now, wall),
                 Change::Removed(gone) => {
@@ -108,12 +136,31 @@ impl Live {
                 }
             }
         }
-        self.dashboard_event(uuid, now, wall);
+        self.board_event(uuid, urgent, now);
+        if urgent {
+            self.entry_event(uuid, now, wall);
+        }
+        self.flush(now, wall);
     }
 
-    /// Lets time pass: devices become stale, credentials end. To be called about twice a second.
+    /// What a source kept to itself, by what it says.
+    fn count_spared(&mut self, uuid: DeviceUuid, update: &DeviceUpdate) {
+        let told = self.fleet.device(uuid).map(|live| live.needed.told());
+        let spared = match told {
+            Some(Need::Every(period)) if update.sample.is_some() => {
+                period.as_secs().saturating_sub(1)
+            }
+            _ => update.summaries.iter().map(|s| u64::from(s.samples.saturating_sub(1))).sum(),
+        };
+        self.delivery.stats.samples_spared += spared;
+    }
+
+    /// Lets time pass: devices become stale, credentials end, viewers look less. To be called about
+    /// twice a second.
     pub fn tick(&mut self, now: Instant, wall: Timestamp) {
         self.end_expired(wall);
+        self.settle_tiers(now, wall);
+        self.lower(now);
         // After a pause of the whole process every device looks late. Let them speak first.
         let paused = self.ticked.is_some_and(|at| now.saturating_duration_since(at) > PAUSE);
         self.ticked = Some(now);
@@ -121,103 +168,12 @@ impl Live {
             return;
         }
         for uuid in self.fleet.judge(now, wall) {
-            self.device_event(uuid, now, wall);
-            self.dashboard_event(uuid, now, wall);
+            self.device_event(uuid, To::Room, now, wall);
+            self.board_event(uuid, true, now);
+            self.entry_event(uuid, now, wall);
+            self.fleet_changed(uuid, now);
         }
-    }
-
-    // The keys of frames: a device's id or a container's own key, and two bits for what it is, so
-    // that no two things share one. Both begin with 1, which leaves 0 to the hub's own figures.
-
-    fn sample_event(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
-        let Some(live) = self.fleet.device_mut(uuid) else {
-            return;
-        };
-        live.sample_seq = live.stream.next();
-        let Some(sample) = &live.sample else { return };
-        let event = Event {
-            room: &RoomName::Device(uuid),
-            subject: Subject::Device(uuid),
-            stream: &live.stream,
-            name: "stats",
-            id: "stats",
-            data: sample,
-            key: live.device.id.0 << 2,
-            paced: true,
-        };
-        self.delivery.tell(&event, now, wall);
-    }
-
-    fn device_event(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
-        let Some(live) = self.fleet.device_mut(uuid) else {
-            return;
-        };
-        live.stream.next();
-        let event = Event {
-            room: &RoomName::Device(uuid),
-            subject: Subject::Device(uuid),
-            stream: &live.stream,
-            name: "deviceUpdate",
-            id: "device",
-            data: &live.device,
-            key: (live.device.id.0 << 2) | 1,
-            paced: false,
-        };
-        live.ring.push_some(event.kept(wall));
-        self.delivery.tell(&event, now, wall);
-    }
-
-    fn container_event(
-        &mut self,
-        uuid: DeviceUuid,
-        id: &ContainerId,
-        gone: Option<Box<LiveContainer>>,
-        keep: bool,
-        now: Instant,
-        wall: Timestamp,
-    ) {
-        let Some(device) = self.fleet.device_mut(uuid) else {
-            return;
-        };
-        device.stream.next();
-        let stream = device.stream.clone();
-        let mut gone = gone;
-        let known = match &mut gone {
-            Some(gone) => Some(&mut **gone),
-            None => device.containers.get_mut(id),
-        };
-        let Some(live) = known else { return };
-        live.stream.next();
-        let in_device = Event {
-            room: &RoomName::Device(uuid),
-            subject: Subject::Device(uuid),
-            stream: &stream,
-            name: "containerUpdate",
-            id: id.as_str(),
-            data: &live.container,
-            key: (live.key << 2) | 2,
-            paced: false,
-        };
-        live.seq_in_device = stream.seq;
-        let kept = keep.then(|| in_device.kept(wall)).flatten();
-        device.ring.push_some(kept);
-        self.delivery.tell(&in_device, now, wall);
-        let own = Event {
-            room: &RoomName::Container(id.clone()),
-            stream: &live.stream,
-            name: "statusChange",
-            key: (live.key << 2) | 3,
-            ..in_device
-        };
-        live.ring.push_some(keep.then(|| own.kept(wall)).flatten());
-        self.delivery.tell(&own, now, wall);
-    }
-
-    fn dashboard_event(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
-        let Some(live) = self.fleet.device(uuid) else {
-            return;
-        };
-        self.delivery.entry(uuid, live.device.id.0, || live.entry(), now, wall);
+        self.flush(now, wall);
     }
 }
 

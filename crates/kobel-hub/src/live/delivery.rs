@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use kobel_fanout::{Frame, Policy as FramePolicy};
+use kobel_fanout::{Frame, Policy as FramePolicy, SocketId};
 use kobel_wire::{
-    DeviceUuid, Timestamp,
+    DeviceUuid, Sample, Timestamp,
     event::{Batch, Envelope},
 };
 use serde::Serialize;
@@ -13,12 +13,13 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::{
-    Command, LiveStats, Policy, Subject,
-    groups::{Group, Groups},
+    Command, LiveStats, Policy, Subject, binary,
+    groups::{Group, Groups, Place},
+    pace::Item,
     ring::Kept,
     stream::Stream,
 };
-use crate::room::RoomName;
+use crate::{request::Format, room::RoomName};
 
 /// The Socket.IO namespace of everything here.
 pub(crate) const NAMESPACE: &str = "/";
@@ -29,8 +30,19 @@ pub(crate) struct Delivery {
     pub(crate) policy: Box<dyn Policy>,
     pub(crate) out: Vec<Command>,
     pub(crate) stats: LiveStats,
-    /// When the first batch is due.
+    /// When the first group is due to be told something.
     pub(crate) flush_at: Option<Instant>,
+}
+
+/// Who is told an event.
+#[derive(Clone, Copy)]
+pub(crate) enum To<'a> {
+    /// Every group of its room. Those that look seldom are told of what is paced in their time.
+    Room,
+    /// One group, now.
+    Group(&'a Place),
+    /// One socket, now, in the shape of its group.
+    Socket(SocketId, &'a Place),
 }
 
 /// An event of a room: what happened, where, and how it is told.
@@ -46,8 +58,41 @@ pub(crate) struct Event<'a, T> {
     pub(crate) data: &'a T,
     /// A later event of the same key replaces this one where it still waits.
     pub(crate) key: u64,
-    /// Whether a viewer's `rate` applies.
+    /// What it is news of.
+    pub(crate) item: Item,
+    /// Whether a viewer's tier or `rate` applies.
     pub(crate) paced: bool,
+    /// The sample, where the event is one: it can be encoded otherwise than as JSON.
+    pub(crate) sample: Option<&'a Sample>,
+}
+
+/// What was encoded of an event already: once per format, however many groups.
+#[derive(Default)]
+struct Encoded {
+    frames: [Option<Arc<Frame>>; Format::COUNT],
+    update: Option<Arc<RawValue>>,
+}
+
+impl Encoded {
+    fn frame<T: Serialize>(
+        &mut self,
+        event: &Event<'_, T>,
+        format: Format,
+        wall: Timestamp,
+    ) -> Option<Arc<Frame>> {
+        let slot = &mut self.frames[format.index()];
+        if slot.is_none() {
+            *slot = event.frame(format, wall);
+        }
+        slot.clone()
+    }
+
+    fn update<T: Serialize>(&mut self, event: &Event<'_, T>) -> Option<Arc<RawValue>> {
+        if self.update.is_none() {
+            self.update = event.update();
+        }
+        self.update.clone()
+    }
 }
 
 /// An update inside a batch of a room of single events.
@@ -60,42 +105,66 @@ pub(crate) struct Update<'a, T> {
 }
 
 impl Delivery {
-    /// Tells an event to every group of its room that may see it.
+    /// Tells an event to those who may see it.
     pub(crate) fn tell<T: Serialize>(
         &mut self,
         event: &Event<'_, T>,
+        to: To<'_>,
         now: Instant,
         wall: Timestamp,
     ) {
-        self.stats.events += 1;
-        let mut frame: Option<Arc<Frame>> = None;
-        let mut update: Option<Arc<RawValue>> = None;
-        for group in self.groups.of(event.room) {
+        let mut encoded = Encoded::default();
+        let Self { groups, policy, out, stats, flush_at } = self;
+        let groups = match to {
+            To::Room => {
+                stats.events += 1;
+                groups.of(event.room)
+            }
+            To::Group(place) | To::Socket(_, place) => {
+                groups.at(place).map_or(&mut [][..], std::slice::from_mut)
+            }
+        };
+        for group in groups {
+            if !policy.may_see(&group.access, event.subject) {
+                stats.denied += 1;
+                continue;
+            }
+            let format = if event.sample.is_some() { group.shape.format } else { Format::Json };
+            if let To::Socket(socket, _) = to {
+                let frame = if group.shape.batch {
+                    encoded.update(event).and_then(|update| event.batch(&update, wall))
+                } else {
+                    encoded.frame(event, format, wall)
+                };
+                out.extend(frame.map(|frame| Command::Emit { socket, frame }));
+                continue;
+            }
+            if group.shape.is_paced() && matches!(to, To::Room) {
+                if event.paced && !group.pace.opens(group.shape.period(), now) {
+                    group.pace.hold(&event.item);
+                    stats.samples_held += 1;
+                    *flush_at = earliest(*flush_at, group.pace.due);
+                    continue;
+                }
+                // What is held has a lower number than this: a viewer that came back after this
+                // would seem to have it. So it goes right behind, under a new number.
+                group.pace.told(&event.item, now);
+                *flush_at = earliest(*flush_at, group.pace.due);
+            }
             group.stream.clone_from(event.stream);
-            if !self.policy.may_see(&group.access, event.subject) {
-                self.stats.denied += 1;
-                continue;
-            }
-            if event.paced && !group.sample_due(now) {
-                continue;
-            }
             if group.shape.batch {
-                if update.is_none() {
-                    update = event.update();
+                let Some(update) = encoded.update(event) else { return };
+                // Its pace was kept already.
+                group.push(event.key, update, true, now);
+                if group.due.is_some_and(|due| due <= now) {
+                    out.extend(flush(event.room, group, None, now, wall));
                 }
-                let Some(update) = &update else { return };
-                group.push(event.key, Arc::clone(update), now);
-                self.flush_at = earliest(self.flush_at, group.due);
+                *flush_at = earliest(*flush_at, group.due);
             } else {
-                if frame.is_none() {
-                    frame = event.frame(wall);
-                }
-                let Some(frame) = &frame else { return };
-                let (room, frame) = (group.room.clone(), Arc::clone(frame));
-                self.out.push(Command::Publish { room, frame });
+                let Some(frame) = encoded.frame(event, format, wall) else { return };
+                out.push(Command::Publish { room: group.room.clone(), frame });
             }
         }
-        self.flush_due(now, wall);
     }
 
     /// Adds a device's entry to the batch of every dashboard that may see it.
@@ -104,8 +173,8 @@ impl Delivery {
         device: DeviceUuid,
         key: u64,
         entry: impl Fn() -> T,
+        urgent: bool,
         now: Instant,
-        wall: Timestamp,
     ) {
         let mut encoded: Option<Arc<RawValue>> = None;
         for group in self.groups.of(&RoomName::Dashboard) {
@@ -117,31 +186,34 @@ impl Delivery {
                 encoded = raw(&entry());
             }
             let Some(encoded) = &encoded else { return };
-            group.push(key, Arc::clone(encoded), now);
+            group.push(key, Arc::clone(encoded), urgent, now);
             self.flush_at = earliest(self.flush_at, group.due);
         }
-        self.flush_due(now, wall);
     }
 
-    /// Sends the batches that are due.
-    pub(crate) fn flush_due(&mut self, now: Instant, wall: Timestamp) {
-        if self.flush_at.is_none_or(|at| at > now) {
-            return;
-        }
-        self.flush_at = None;
+    /// Sends the batches that are due. `boards` counts those of dashboards.
+    pub(crate) fn flush_batches(&mut self, boards: &mut Stream, now: Instant, wall: Timestamp) {
         for (room, group) in self.groups.all() {
             if group.due.is_some_and(|due| due <= now) {
-                self.out.extend(flush(room, group, now, wall));
+                self.out.extend(flush(room, group, Some(boards), now, wall));
             }
-            self.flush_at = earliest(self.flush_at, group.due);
         }
+    }
+
+    /// Works out anew when the next group is due.
+    pub(crate) fn reckon(&mut self) {
+        self.flush_at = self.groups.all().fold(None, |first, (_, group)| {
+            earliest(earliest(first, group.due), earliest(group.pace.due, group.fleet.due))
+        });
     }
 }
 
-/// Takes what waits in a group and makes the message of it.
+/// Takes what waits in a group and makes the message of it. `boards`: of a dashboard, the stream that
+/// counts it.
 pub(crate) fn flush(
     room: &RoomName,
     group: &mut Group,
+    boards: Option<&mut Stream>,
     now: Instant,
     wall: Timestamp,
 ) -> Option<Command> {
@@ -149,23 +221,57 @@ pub(crate) fn flush(
         return None;
     }
     let updates = group.take(now);
-    if *room == RoomName::Dashboard {
-        group.stream.next();
+    if let (RoomName::Dashboard, Some(boards)) = (room, boards) {
+        boards.next();
+        group.stream.clone_from(boards);
     }
-    let batch = Batch {
-        room: &room.to_string(),
-        count: updates.len(),
-        updates: &updates,
-        timestamp: wall.as_millis(),
-        epoch: &group.stream.epoch,
-        seq: group.stream.seq,
-    };
-    let frame = logged(Frame::event(NAMESPACE, "batchUpdate", &batch, FramePolicy::Deliver))?;
+    let frame = batch(room, &group.stream, &updates, wall)?;
     Some(Command::Publish { room: group.room.clone(), frame })
 }
 
+/// The message of what waits in a group, for one who leaves it; it goes on waiting for the others.
+pub(crate) fn parting(
+    room: &RoomName,
+    group: &Group,
+    boards: &mut Stream,
+    wall: Timestamp,
+) -> Option<Arc<Frame>> {
+    if group.waiting.is_empty() {
+        return None;
+    }
+    let stream = if *room == RoomName::Dashboard {
+        boards.next();
+        boards
+    } else {
+        &group.stream
+    };
+    batch(room, stream, group.waiting.waiting(), wall)
+}
+
+fn batch<T: Serialize>(
+    room: &RoomName,
+    stream: &Stream,
+    updates: &[T],
+    wall: Timestamp,
+) -> Option<Arc<Frame>> {
+    let batch = Batch {
+        room: &room.to_string(),
+        count: updates.len(),
+        updates,
+        timestamp: wall.as_millis(),
+        epoch: &stream.epoch,
+        seq: stream.seq,
+    };
+    logged(Frame::event(NAMESPACE, "batchUpdate", &batch, FramePolicy::Deliver))
+}
+
 impl<T: Serialize> Event<'_, T> {
-    fn frame(&self, wall: Timestamp) -> Option<Arc<Frame>> {
+    fn frame(&self, format: Format, wall: Timestamp) -> Option<Arc<Frame>> {
+        if let (Some(sample), true) = (self.sample, format != Format::Json) {
+            let policy = FramePolicy::Conflate(self.key);
+            let data = binary::sample(format, sample, wall);
+            return binary::frame(self.room, self.stream, format, data, policy, wall);
+        }
         let envelope = Envelope {
             room: &self.room.to_string(),
             event: self.name,
@@ -175,6 +281,11 @@ impl<T: Serialize> Event<'_, T> {
             seq: self.stream.seq,
         };
         logged(Frame::event(NAMESPACE, self.name, &envelope, FramePolicy::Conflate(self.key)))
+    }
+
+    /// A batch of this alone.
+    fn batch(&self, update: &Arc<RawValue>, wall: Timestamp) -> Option<Arc<Frame>> {
+        batch(self.room, self.stream, std::slice::from_ref(update), wall)
     }
 
     /// The event for those who come back.
@@ -199,7 +310,7 @@ pub(crate) fn logged<T, E: std::fmt::Display>(encoded: Result<T, E>) -> Option<T
     encoded.inspect_err(|error| tracing::error!(%error, "an event could not be encoded")).ok()
 }
 
-fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),

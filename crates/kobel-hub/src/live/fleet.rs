@@ -3,43 +3,26 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
 };
 
 use kobel_wire::{
-    Container, ContainerId, ContainerState, Device, DeviceState, DeviceUuid, Health, Sample,
-    Timestamp,
-    event::{ContainerCounts, DeviceEntry, Seq, Totals},
+    Container, ContainerId, ContainerState, Device, DeviceState, DeviceUuid, Health, SERIES,
+    Sample, Summary, Timestamp,
+    event::{ContainerCounts, DeviceEntry, EntryUpdate, FleetEntry, Seq, Totals},
 };
 use tokio::time::Instant;
 
-use super::{history::History, ring::Ring, stream::Stream};
+use super::{history::History, needs::Needed, ring::Ring, stream::Stream, summaries::Summaries};
 use crate::{
     access::Access,
+    demand::{Demand, Need},
     ingest::DeviceUpdate,
     live::{Policy, Subject},
+    room::RoomName,
 };
 
 /// A device is stale when no sample came for so many periods.
 const STALE_PERIODS: u32 = 3;
-
-pub(crate) const DEVICE_SERIES: [&str; 15] = [
-    "cpu",
-    "iowait",
-    "steal",
-    "load1",
-    "memory",
-    "swap",
-    "disk",
-    "diskRead",
-    "diskWrite",
-    "temperature",
-    "networkIn",
-    "networkOut",
-    "pressureCpu",
-    "pressureMemory",
-    "pressureIo",
-];
 
 pub(crate) const CONTAINER_SERIES: [&str; 6] =
     ["cpu", "memory", "networkIn", "networkOut", "blockRead", "blockWrite"];
@@ -49,14 +32,20 @@ pub(crate) struct LiveDevice {
     pub(crate) device: Device,
     pub(crate) sample: Option<Sample>,
     pub(crate) containers: BTreeMap<ContainerId, LiveContainer>,
-    pub(crate) recent: History<15>,
+    pub(crate) recent: History<{ SERIES.len() }>,
     pub(crate) stream: Stream,
     /// The last changes told in the device's room.
     pub(crate) ring: Ring,
     /// The number of the last `stats` there.
     pub(crate) sample_seq: Seq,
-    /// How often a sample is due.
-    period: Duration,
+    /// What it did while nobody watched.
+    pub(crate) summaries: Summaries,
+    /// What is needed of it.
+    pub(crate) needed: Needed,
+    /// What the room of the fleet was last told of it, but figures.
+    told: Option<(DeviceState, ContainerCounts)>,
+    /// When the sample came after which it became stale.
+    stale_after: Option<Instant>,
     /// When the last sample came; before the first one, when the device was added.
     seen: Instant,
     /// The state and reason by the source's own account.
@@ -111,7 +100,17 @@ impl Fleet {
         Self { devices: BTreeMap::new(), places: HashMap::new(), epoch, next_key: 1 }
     }
 
-    pub(crate) fn add(&mut self, device: Device, period: Duration, now: Instant) {
+    /// Adds a device, or takes over one that is known: then what is remembered of it stays.
+    pub(crate) fn add(&mut self, device: Device, demand: Demand, now: Instant) {
+        let needed = Needed::new(demand, now);
+        if let Some(known) = self.devices.get_mut(&device.device_uuid) {
+            known.needed = needed;
+            known.seen = now;
+            known.reported = (device.state, device.state_reason.clone());
+            let Device { state, state_reason, state_since, .. } = known.device.clone();
+            known.device = Device { state, state_reason, state_since, ..device };
+            return;
+        }
         let live = LiveDevice {
             stream: Stream::new(&self.epoch),
             reported: (device.state, device.state_reason.clone()),
@@ -120,8 +119,11 @@ impl Fleet {
             device,
             sample: None,
             containers: BTreeMap::new(),
-            recent: History::new(&DEVICE_SERIES),
-            period,
+            recent: History::new(&SERIES),
+            summaries: Summaries::default(),
+            needed,
+            told: None,
+            stale_after: None,
             seen: now,
         };
         self.devices.insert(live.device.device_uuid, live);
@@ -135,9 +137,23 @@ impl Fleet {
         self.devices.get_mut(&uuid)
     }
 
+    /// Every device.
+    pub(crate) fn uuids(&self) -> impl Iterator<Item = DeviceUuid> {
+        self.devices.keys().copied()
+    }
+
     /// The device that a container is on.
     pub(crate) fn device_of(&self, container: &ContainerId) -> Option<&LiveDevice> {
         self.devices.get(self.places.get(container)?)
+    }
+
+    /// The device that a room is about.
+    pub(crate) fn place_of(&self, room: &RoomName) -> Option<DeviceUuid> {
+        match room {
+            RoomName::Device(uuid) => Some(*uuid),
+            RoomName::Container(id) => self.places.get(id).copied(),
+            RoomName::Dashboard | RoomName::Fleet | RoomName::System => None,
+        }
     }
 
     /// How many containers there are.
@@ -168,27 +184,33 @@ impl Fleet {
         let Some(live) = self.devices.get_mut(&uuid) else {
             return changes;
         };
-        let before = live.device.clone();
+        let mut changed = false;
         if let Some(facts) = update.facts {
+            changed |= live.device.facts != facts;
             live.device.facts = facts;
         }
         if let Some(engine) = update.engine {
+            changed |= live.device.engine != engine;
             live.device.engine = engine;
         }
         if let Some(reported) = update.state {
             live.reported = reported;
         }
-        let sampled = update.sample.is_some();
-        if sampled {
+        if update.sample.is_some() || !update.summaries.is_empty() {
             live.seen = now;
         }
-        live.judge(now, wall);
-        if live.device != before {
+        changed |= live.judge(now, wall);
+        if changed {
             changes.push(Change::Device);
         }
+        let summarised = live.summarised(&update.summaries);
         if let Some(mut sample) = update.sample {
             sample.state = live.device.state;
-            live.recent.push(sample.sampled_at.as_millis(), device_point(&sample));
+            let at = sample.sampled_at.as_millis();
+            // The one that comes with a summary stands in it already.
+            if summarised.is_none_or(|to| at > to) {
+                live.recent.push(at, sample.series());
+            }
             live.sample = Some(sample);
             changes.push(Change::Sample);
         }
@@ -271,6 +293,18 @@ impl Fleet {
         Some(Change::Removed(Box::new(gone)))
     }
 
+    /// Judges one device by the time.
+    pub(crate) fn judge_one(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
+        if let Some(live) = self.devices.get_mut(&uuid) {
+            live.judge(now, wall);
+        }
+    }
+
+    /// How many devices somebody watches.
+    pub(crate) fn watched(&self) -> usize {
+        self.devices.values().filter(|live| live.needed.told() != Need::Unwatched).count()
+    }
+
     /// Judges every device by the time; gives those whose state changed.
     pub(crate) fn judge(&mut self, now: Instant, wall: Timestamp) -> Vec<DeviceUuid> {
         self.devices
@@ -284,11 +318,17 @@ impl LiveDevice {
     /// Sets the state by what the source reported and by the age of the last sample; true if it
     /// changed.
     fn judge(&mut self, now: Instant, wall: Timestamp) -> bool {
-        let silent = now.saturating_duration_since(self.seen);
+        // A source that was just asked for more has not been silent until it fails to give it.
+        let owed = self.seen.max(self.needed.since);
+        let silent = now.saturating_duration_since(owed);
         let (state, reason) = match &self.reported {
+            // Once stale it stays so until a sample comes, also where it is needed less by now.
             (DeviceState::Online | DeviceState::Slow, _)
-                if silent >= self.period * STALE_PERIODS =>
+                if self.stale_after == Some(self.seen)
+                    || silent >= self.needed.told().period() * STALE_PERIODS =>
             {
+                self.stale_after = Some(self.seen);
+                let silent = now.saturating_duration_since(self.seen);
                 let since = Timestamp::from_millis(
                     wall.as_millis() - i64::try_from(silent.as_millis()).unwrap_or(i64::MAX),
                 );
@@ -307,6 +347,25 @@ impl LiveDevice {
             sample.state = state;
         }
         true
+    }
+
+    /// Keeps summaries that are newer than what is known; gives the end of the last one.
+    fn summarised(&mut self, summaries: &[Summary]) -> Option<i64> {
+        for summary in summaries {
+            let to = summary.to.as_millis();
+            if self.recent.last().is_none_or(|last| to > last) {
+                let mean = |spread: kobel_wire::Spread| f64::from(spread.mean);
+                self.recent.push(to, summary.series.map(|spread| spread.map(mean)));
+            }
+            self.summaries.push(summary);
+        }
+        summaries.last().map(|summary| summary.to.as_millis())
+    }
+
+    /// Whether the fleet's room must be told something else than figures; if so, it counts as told.
+    pub(crate) fn entry_changed(&mut self) -> bool {
+        let now = Some((self.device.state, self.counts()));
+        std::mem::replace(&mut self.told, now) != now
     }
 
     pub(crate) fn counts(&self) -> ContainerCounts {
@@ -333,6 +392,37 @@ impl LiveDevice {
     }
 }
 
+impl LiveDevice {
+    /// The device in a frame of the fleet's room.
+    pub(crate) fn fleet_entry(&self) -> FleetEntry {
+        let sample = self.sample.as_ref();
+        FleetEntry {
+            device_uuid: self.device.device_uuid,
+            id: self.device.id,
+            sampled_at: sample.map(|s| s.sampled_at),
+            state: self.device.state,
+            cpu: sample.and_then(|s| s.cpu),
+            memory: sample.and_then(|s| s.memory),
+            disk: sample.and_then(|s| s.disk),
+            temperature: sample.and_then(|s| s.temperature),
+            network_in: sample.and_then(|s| s.network_in),
+            network_out: sample.and_then(|s| s.network_out),
+        }
+    }
+
+    /// The device in the fleet's room, but its figures.
+    pub(crate) fn entry_update(&self) -> EntryUpdate<'_> {
+        EntryUpdate {
+            device_uuid: self.device.device_uuid,
+            id: self.device.id,
+            name: &self.device.name,
+            tags: &self.device.tags,
+            state: self.device.state,
+            containers: self.counts(),
+        }
+    }
+}
+
 /// Whether two states of a container differ in nothing but figures, and the status that counts the
 /// time.
 fn same_but_figures(a: &Container, b: &Container) -> bool {
@@ -353,43 +443,26 @@ fn same_but_figures(a: &Container, b: &Container) -> bool {
 
 /// Counts over these devices.
 pub(crate) fn totals(entries: &[DeviceEntry]) -> Totals {
+    totals_of(entries.iter().map(|entry| (entry.state, entry.containers)))
+}
+
+/// Counts over devices in these states, with these containers.
+pub(crate) fn totals_of(devices: impl Iterator<Item = (DeviceState, ContainerCounts)>) -> Totals {
     let mut totals = Totals::default();
-    for entry in entries {
+    for (state, containers) in devices {
         totals.devices += 1;
-        match entry.state {
+        match state {
             DeviceState::Online => totals.online += 1,
             DeviceState::Slow | DeviceState::Stale => totals.stale += 1,
             DeviceState::Unreachable | DeviceState::AuthFailed | DeviceState::HostKeyChanged => {
                 totals.unreachable += 1;
             }
         }
-        totals.containers += entry.containers.total;
-        totals.running += entry.containers.running;
-        totals.unhealthy += entry.containers.unhealthy;
+        totals.containers += containers.total;
+        totals.running += containers.running;
+        totals.unhealthy += containers.unhealthy;
     }
     totals
-}
-
-fn device_point(s: &Sample) -> [Option<f64>; 15] {
-    let pressure =
-        |pick: fn(&kobel_wire::Pressure) -> Option<f64>| s.pressure.as_ref().and_then(pick);
-    [
-        s.cpu,
-        s.iowait,
-        s.steal,
-        s.load.map(|load| load[0]),
-        s.memory,
-        s.swap,
-        s.disk,
-        s.disk_read,
-        s.disk_write,
-        s.temperature,
-        s.network_in,
-        s.network_out,
-        pressure(|p| p.cpu),
-        pressure(|p| p.memory),
-        pressure(|p| p.io),
-    ]
 }
 
 fn container_point(c: &Container) -> [Option<f64>; 6] {

@@ -9,29 +9,56 @@ use tokio::time::Instant;
 
 use super::{
     batch::{Batch, FLUSH_AFTER},
+    fleet_frames::FleetFeed,
+    pace::{EARLY, Pace},
     stream::Stream,
+    tier::Tier,
 };
-use crate::{access::Access, request::Options, room::RoomName};
-
-/// A sample may come this much early and still count as due: sources tick on their own clock.
-const EARLY: Duration = Duration::from_millis(300);
+use crate::{
+    access::Access,
+    request::{Format, Options},
+    room::RoomName,
+};
 
 /// Names an access; equal accesses have equal keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AccessKey(u32);
 
-/// What a viewer asked for that changes what it gets.
+/// What a viewer asked for, or looks like, that changes what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
+    pub(crate) format: Format,
     pub(crate) batch: bool,
-    /// At most one sample in so many seconds.
-    pub(crate) rate: Option<u8>,
+    /// One sample in so many seconds; 1: each.
+    pub(crate) rate: u8,
 }
 
 impl Shape {
-    pub(crate) fn of(room: &RoomName, options: &Options) -> Self {
-        Self { batch: options.batch || *room == RoomName::Dashboard, rate: options.rate }
+    pub(crate) fn of(room: &RoomName, options: &Options, tier: Tier) -> Self {
+        Self {
+            format: options.format,
+            batch: options.batch || *room == RoomName::Dashboard,
+            rate: options.rate.unwrap_or(tier.rate()),
+        }
     }
+
+    /// The least time between two samples.
+    pub(crate) fn period(self) -> Duration {
+        Duration::from_secs(self.rate.into())
+    }
+
+    /// Whether samples are held back.
+    pub(crate) fn is_paced(self) -> bool {
+        self.rate > 1
+    }
+}
+
+/// A group's place in the hub: its room, and what makes it one group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) room: RoomName,
+    pub(crate) key: AccessKey,
+    pub(crate) shape: Shape,
 }
 
 /// Viewers of one room with equal shape and access.
@@ -44,26 +71,31 @@ pub(crate) struct Group {
     pub(crate) waiting: Batch,
     /// When what waits must go; `None` while nothing waits.
     pub(crate) due: Option<Instant>,
-    /// Where the stream of this group stands: in a room of single events the room's own, in the
-    /// dashboard the group's own, counted in batches.
+    /// Where the group stands in the room's stream. On the dashboard and in the fleet's room: by the
+    /// number of the last message made for it.
     pub(crate) stream: Stream,
-    sampled: Option<Instant>,
+    pub(crate) pace: Pace,
+    /// In the fleet's room, what makes its frames.
+    pub(crate) fleet: FleetFeed,
     flushed: Option<Instant>,
 }
 
 impl Group {
-    /// Adds an update to the batch and sets when it is due.
-    pub(crate) fn push(&mut self, key: u64, update: Arc<RawValue>, now: Instant) {
+    /// Adds an update to the batch and sets when it is due; what is urgent does not wait for the
+    /// group's time.
+    pub(crate) fn push(&mut self, key: u64, update: Arc<RawValue>, urgent: bool, now: Instant) {
         let full = self.waiting.push(key, update);
-        // A dashboard with a rate gathers for that long, the newest per device, however many.
-        if full && self.shape.rate.is_none() {
-            self.due = Some(now);
-        }
-        self.due.get_or_insert_with(|| {
-            let flushed = self.shape.rate.zip(self.flushed);
-            let paced = flushed.map(|(rate, at)| at + Duration::from_secs(rate.into()) - EARLY);
-            paced.map_or(now + FLUSH_AFTER, |at| at.max(now + FLUSH_AFTER))
-        });
+        let soon = now + FLUSH_AFTER;
+        let due = if self.shape.is_paced() && !urgent {
+            // It gathers for that long, the newest per device, however many.
+            let paced = self.flushed.map(|at| at + self.shape.period() - EARLY);
+            paced.map_or(soon, |at| at.max(soon))
+        } else if full {
+            now
+        } else {
+            soon
+        };
+        self.due = Some(self.due.map_or(due, |before| before.min(due)));
     }
 
     /// Takes what waits.
@@ -73,17 +105,9 @@ impl Group {
         self.waiting.take()
     }
 
-    /// Whether a sample is due; if so, it counts as sent.
-    pub(crate) fn sample_due(&mut self, now: Instant) -> bool {
-        let Some(rate) = self.shape.rate else {
-            return true;
-        };
-        let rate = Duration::from_secs(rate.into());
-        let due = self.sampled.is_none_or(|at| now.saturating_duration_since(at) + EARLY >= rate);
-        if due {
-            self.sampled = Some(now);
-        }
-        due
+    /// The place of this group in a room.
+    pub(crate) fn place(&self, room: &RoomName) -> Place {
+        Place { room: room.clone(), key: self.key, shape: self.shape }
     }
 }
 
@@ -94,6 +118,8 @@ pub(crate) struct Groups {
     /// Accesses in use, with their key and how many viewers have them.
     accesses: HashMap<Arc<Access>, (AccessKey, usize)>,
     next_access: u32,
+    /// How many groups were made.
+    made: u32,
 }
 
 impl Groups {
@@ -123,6 +149,17 @@ impl Groups {
         self.rooms.get_mut(room).map_or(&mut [], Vec::as_mut_slice)
     }
 
+    /// How often a room is looked at, at most; `None` where nobody does.
+    pub(crate) fn fastest(&self, room: &RoomName) -> Option<u8> {
+        self.rooms.get(room)?.iter().map(|group| group.shape.rate).min()
+    }
+
+    /// The group at a place.
+    pub(crate) fn at(&mut self, place: &Place) -> Option<&mut Group> {
+        let groups = self.rooms.get_mut(&place.room)?;
+        groups.iter_mut().find(|g| g.key == place.key && g.shape == place.shape)
+    }
+
     /// Every group, with the name of its room.
     pub(crate) fn all(&mut self) -> impl Iterator<Item = (&RoomName, &mut Group)> {
         self.rooms.iter_mut().flat_map(|(room, groups)| groups.iter_mut().map(move |g| (room, g)))
@@ -131,31 +168,33 @@ impl Groups {
     /// Counts one more member in, into a new group with this stream where there is none yet.
     pub(crate) fn enter(
         &mut self,
-        room: &RoomName,
+        place: &Place,
         access: &Arc<Access>,
-        key: AccessKey,
-        shape: Shape,
         stream: impl FnOnce() -> Stream,
     ) -> &mut Group {
+        let Place { room, key, shape } = place;
         let groups = self.rooms.entry(room.clone()).or_default();
-        if let Some(place) = groups.iter().position(|g| g.key == key && g.shape == shape) {
-            groups[place].members += 1;
-            return &mut groups[place];
+        if let Some(at) = groups.iter().position(|g| g.key == *key && g.shape == *shape) {
+            groups[at].members += 1;
+            return &mut groups[at];
         }
-        let batch = if shape.batch { "batch" } else { "json" };
-        let rate = shape.rate.unwrap_or(0);
-        let name = Room::from(format!("{room}|{batch}|{rate}|{}", key.0));
+        let batch = if shape.batch { "batch" } else { "single" };
+        let (format, rate) = (shape.format, shape.rate);
+        let name = Room::from(format!("{room}|{format:?}|{batch}|{rate}|{}", key.0));
         let stream = stream();
+        self.made = self.made.wrapping_add(1);
+        let number = self.made;
         groups.push(Group {
-            key,
+            key: *key,
             access: Arc::clone(access),
-            shape,
+            shape: *shape,
             room: name,
             members: 1,
             waiting: Batch::default(),
             due: None,
             stream,
-            sampled: None,
+            pace: Pace::default(),
+            fleet: FleetFeed::new(number),
             flushed: None,
         });
         let last = groups.len() - 1;
@@ -163,16 +202,16 @@ impl Groups {
     }
 
     /// Counts one member out; gives the room of the fan-out to leave.
-    pub(crate) fn exit(&mut self, room: &RoomName, key: AccessKey, shape: Shape) -> Option<Room> {
-        let groups = self.rooms.get_mut(room)?;
-        let place = groups.iter().position(|g| g.key == key && g.shape == shape)?;
-        let group = &mut groups[place];
+    pub(crate) fn exit(&mut self, place: &Place) -> Option<Room> {
+        let groups = self.rooms.get_mut(&place.room)?;
+        let at = groups.iter().position(|g| g.key == place.key && g.shape == place.shape)?;
+        let group = &mut groups[at];
         group.members -= 1;
         let name = group.room.clone();
         if group.members == 0 {
-            groups.swap_remove(place);
+            groups.swap_remove(at);
             if groups.is_empty() {
-                self.rooms.remove(room);
+                self.rooms.remove(&place.room);
             }
         }
         Some(name)

@@ -49,6 +49,11 @@ impl<const N: usize> History<N> {
         }
     }
 
+    /// When the newest point was, ms.
+    pub(crate) fn last(&self) -> Option<i64> {
+        self.t.back().copied()
+    }
+
     fn truncate(&mut self, len: usize) {
         self.t.truncate(len);
         self.values.iter_mut().for_each(|column| column.truncate(len));

@@ -5,16 +5,23 @@
 //! given, so a viewer's `initialData` and the events after it fit together without a lock.
 
 mod batch;
+mod binary;
 mod command;
 mod core;
 mod delivery;
 mod fleet;
+mod fleet_frames;
 mod groups;
 mod history;
+mod needs;
+mod pace;
 mod resume;
 mod ring;
 mod stream;
+mod summaries;
 mod system;
+mod tell;
+mod tier;
 mod viewer;
 
 pub use command::{Command, LiveStats};

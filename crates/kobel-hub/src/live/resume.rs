@@ -54,7 +54,10 @@ impl Live {
             }
             // What a dashboard's batches held is not kept.
             // Of the hub's own figures the charts need every second, which the state has.
-            RoomName::Dashboard | RoomName::System => (since.seq == stream.seq).then(Vec::new),
+            // The fleet's newest values follow in any case.
+            RoomName::Dashboard | RoomName::Fleet | RoomName::System => {
+                (since.seq == stream.seq).then(Vec::new)
+            }
         }
     }
 }

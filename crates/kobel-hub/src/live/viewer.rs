@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use kobel_fanout::{AckId, Frame, Policy as FramePolicy, SocketId};
+use kobel_fanout::{AckId, Frame, Policy as FramePolicy, Room, SocketId};
 use kobel_wire::{
-    Container, Device, Sample, Timestamp,
+    Container, Device, SERIES, Sample, Timestamp,
     event::{Ack, DeviceEntry, DeviceRef, ErrorBody, ErrorCode, InitialData, Totals},
 };
 use serde::Serialize;
@@ -17,10 +17,12 @@ use super::{
     Command, Live, Subject,
     delivery::{NAMESPACE, flush, logged},
     fleet::{LiveDevice, totals},
-    groups::{AccessKey, Shape},
+    groups::{AccessKey, Place, Shape},
     history::History,
     resume,
     stream::Stream,
+    summaries::Summaries,
+    tier::{Activity, Tier},
 };
 use crate::{
     access::{Access, CredentialId, Principal},
@@ -35,7 +37,17 @@ const NOT_ALLOWED: (ErrorCode, &str) = (ErrorCode::Unauthorized, "Insufficient p
 pub(crate) struct Viewer {
     pub(super) principal: Principal,
     pub(super) key: AccessKey,
-    pub(super) rooms: HashMap<RoomName, Shape>,
+    pub(super) rooms: HashMap<RoomName, Seat>,
+    activity: Activity,
+    tier: Tier,
+}
+
+/// A viewer's place in a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seat {
+    pub(super) shape: Shape,
+    /// How often it gets samples is by its tier.
+    by_tier: bool,
 }
 
 #[derive(Serialize)]
@@ -43,7 +55,9 @@ struct DeviceData<'a> {
     device: &'a Device,
     sample: Option<&'a Sample>,
     containers: Vec<&'a Container>,
-    recent: &'a History<15>,
+    recent: &'a History<{ SERIES.len() }>,
+    #[serde(skip_serializing_if = "Summaries::is_empty")]
+    summaries: &'a Summaries,
 }
 
 #[derive(Serialize)]
@@ -61,9 +75,10 @@ struct DashboardData {
 
 impl Live {
     /// A socket signed in.
-    pub fn connected(&mut self, socket: SocketId, principal: Principal) {
+    pub fn connected(&mut self, socket: SocketId, principal: Principal, now: Instant) {
         let key = self.delivery.groups.intern(&principal.access);
-        let viewer = Viewer { principal, key, rooms: HashMap::new() };
+        let (rooms, activity) = (HashMap::new(), Activity::new(now));
+        let viewer = Viewer { principal, key, rooms, activity, tier: Tier::Active };
         if let Some(before) = self.viewers.insert(socket, viewer) {
             // A socket's id is never used twice; be exact all the same.
             self.forget(socket, &before);
@@ -78,9 +93,11 @@ impl Live {
     }
 
     fn forget(&mut self, _socket: SocketId, viewer: &Viewer) {
-        for (room, shape) in &viewer.rooms {
-            self.delivery.groups.exit(room, viewer.key, *shape);
+        for (room, seat) in &viewer.rooms {
+            let place = Place { room: room.clone(), key: viewer.key, shape: seat.shape };
+            self.delivery.groups.exit(&place);
             self.count(room.kind(), -1);
+            self.stale.room(room, || self.fleet.place_of(room));
         }
         self.delivery.groups.release(&viewer.principal.access);
     }
@@ -132,6 +149,7 @@ impl Live {
         now: Instant,
         wall: Timestamp,
     ) {
+        self.wake(socket, now, wall);
         let Some(viewer) = self.viewers.get(&socket) else {
             return;
         };
@@ -154,37 +172,18 @@ impl Live {
             return self.refuse_room(socket, ack, &asked.room, code, message.into());
         }
 
-        let shape = Shape::of(&asked.room, &asked.options);
+        let shape = Shape::of(&asked.room, &asked.options, Tier::Active);
         if let Some(before) = known {
             // The new subscription replaces the old one; no event comes by both.
-            if let Some(room) = self.delivery.groups.exit(&asked.room, key, before) {
-                self.delivery.out.push(Command::Leave { socket, room });
-            }
+            self.leave(socket, &Place { room: asked.room.clone(), key, shape: before.shape });
         } else {
             self.count(asked.room.kind(), 1);
         }
-        let (made, epoch) = (&mut self.dashboards_made, &self.epoch);
-        let (fleet, own) = (&self.fleet, &self.own);
-        let group = self.delivery.groups.enter(&asked.room, &access, key, shape, || {
-            match &asked.room {
-                RoomName::Device(uuid) => fleet.device(*uuid).map(|d| d.stream.clone()),
-                RoomName::Container(id) => {
-                    fleet.device_of(id).and_then(|d| d.containers.get(id)).map(|c| c.stream.clone())
-                }
-                RoomName::System => Some(own.stream.clone()),
-                RoomName::Dashboard => None,
-            }
-            .unwrap_or_else(|| {
-                *made += 1;
-                Stream::new(&format!("{epoch}-{made}").into())
-            })
-        });
-        // What waits is in the state that the newcomer gets: it goes to the others first.
-        let waiting = flush(&asked.room, group, now, wall);
-        let (room, stream) = (group.room.clone(), group.stream.clone());
-        self.delivery.out.extend(waiting);
+        let place = Place { room: asked.room.clone(), key, shape };
+        let (room, stream) = self.enter(&place, &access, now, wall);
         if let Some(viewer) = self.viewers.get_mut(&socket) {
-            viewer.rooms.insert(asked.room.clone(), shape);
+            let seat = Seat { shape, by_tier: asked.options.rate.is_none() };
+            viewer.rooms.insert(asked.room.clone(), seat);
         }
 
         let since = asked.options.since.as_ref();
@@ -197,26 +196,146 @@ impl Live {
             let frames = resume::frames(&asked.room, &stream, shape, &missed, wall);
             let emits = frames.into_iter().map(|frame| Command::Emit { socket, frame });
             self.delivery.out.extend(emits);
-        } else if let Some(frame) = self.initial(&asked.room, &access, &stream, since.map(|_| true))
-        {
+        } else if let Some(frame) = self.initial(&place, &access, &stream, since.map(|_| true)) {
             self.delivery.out.push(Command::Emit { socket, frame });
+        }
+        if asked.room == RoomName::Fleet {
+            self.fleet_now(socket, &place, now, wall);
         }
         self.delivery.out.push(Command::Join { socket, room });
     }
 
+    /// Counts a viewer into the group at a place; gives its room of the fan-out and where it
+    /// stands. What waits in it goes to the others first: it is in the state that the newcomer gets.
+    fn enter(
+        &mut self,
+        place: &Place,
+        access: &Arc<Access>,
+        now: Instant,
+        wall: Timestamp,
+    ) -> (Room, Stream) {
+        let Self { fleet, own, boards, fleet_stream, .. } = self;
+        let stream = match &place.room {
+            RoomName::Device(uuid) => fleet.device(*uuid).map(|live| &live.stream),
+            RoomName::Container(id) => {
+                let live = fleet.device_of(id).and_then(|live| live.containers.get(id));
+                live.map(|live| &live.stream)
+            }
+            RoomName::System => Some(&own.stream),
+            RoomName::Fleet => Some(&*fleet_stream),
+            RoomName::Dashboard => None,
+        };
+        let group = self.delivery.groups.enter(place, access, || {
+            // While a dashboard had no group nobody counted what its viewers missed, so nobody's
+            // last number may be the newest.
+            boards.next();
+            boards.clone()
+        });
+        if let Some(stream) = stream {
+            group.stream.clone_from(stream);
+        }
+        let waiting = flush(&place.room, group, Some(boards), now, wall);
+        let entered = (group.room.clone(), group.stream.clone());
+        self.delivery.out.extend(waiting);
+        self.stale.room(&place.room, || self.fleet.place_of(&place.room));
+        entered
+    }
+
+    fn leave(&mut self, socket: SocketId, place: &Place) {
+        if let Some(room) = self.delivery.groups.exit(place) {
+            self.delivery.out.push(Command::Leave { socket, room });
+        }
+        self.stale.room(&place.room, || self.fleet.place_of(&place.room));
+    }
+
     /// Answers `unsubscribe`. Leaving a room that one is not in is no error.
-    pub fn unsubscribe(&mut self, socket: SocketId, room: &RoomName, ack: Option<AckId>) {
+    pub fn unsubscribe(
+        &mut self,
+        socket: SocketId,
+        room: &RoomName,
+        ack: Option<AckId>,
+        now: Instant,
+        wall: Timestamp,
+    ) {
+        self.wake(socket, now, wall);
         let Some(viewer) = self.viewers.get_mut(&socket) else {
             return;
         };
-        if let Some(shape) = viewer.rooms.remove(room) {
-            let key = viewer.key;
-            if let Some(room) = self.delivery.groups.exit(room, key, shape) {
-                self.delivery.out.push(Command::Leave { socket, room });
-            }
+        if let Some(seat) = viewer.rooms.remove(room) {
+            let place = Place { room: room.clone(), key: viewer.key, shape: seat.shape };
+            self.leave(socket, &place);
             self.count(room.kind(), -1);
         }
         self.answer(socket, ack, Ack::done());
+    }
+
+    /// Answers `activity`: whether the viewer's page can be seen.
+    pub fn activity(
+        &mut self,
+        socket: SocketId,
+        visible: bool,
+        ack: Option<AckId>,
+        now: Instant,
+        wall: Timestamp,
+    ) {
+        if visible {
+            self.wake(socket, now, wall);
+        } else if let Some(viewer) = self.viewers.get_mut(&socket) {
+            viewer.activity.hide();
+            self.settle_tier(socket, now, wall);
+        }
+        self.answer(socket, ack, Ack::done());
+    }
+
+    /// A viewer did something, so it looks: it gets the newest values at once, where it looked
+    /// seldom before.
+    pub fn wake(&mut self, socket: SocketId, now: Instant, wall: Timestamp) {
+        if let Some(viewer) = self.viewers.get_mut(&socket) {
+            viewer.activity.seen(now);
+            if viewer.tier != Tier::Active {
+                self.settle_tier(socket, now, wall);
+            }
+        }
+    }
+
+    /// Moves every viewer that looks less than before to the groups that it belongs to.
+    pub(super) fn settle_tiers(&mut self, now: Instant, wall: Timestamp) {
+        let moved: Vec<_> = self
+            .viewers
+            .iter()
+            .filter(|(_, viewer)| viewer.activity.tier(now) != viewer.tier)
+            .map(|(socket, _)| *socket)
+            .collect();
+        for socket in moved {
+            self.settle_tier(socket, now, wall);
+        }
+    }
+
+    fn settle_tier(&mut self, socket: SocketId, now: Instant, wall: Timestamp) {
+        let Some(viewer) = self.viewers.get_mut(&socket) else { return };
+        let tier = viewer.activity.tier(now);
+        if std::mem::replace(&mut viewer.tier, tier) == tier {
+            return;
+        }
+        let (key, access) = (viewer.key, Arc::clone(&viewer.principal.access));
+        let mut moves = Vec::new();
+        for (room, seat) in &mut viewer.rooms {
+            if seat.by_tier && seat.shape.rate != tier.rate() {
+                let old = Place { room: room.clone(), key, shape: seat.shape };
+                seat.shape.rate = tier.rate();
+                moves.push((Place { shape: seat.shape, ..old.clone() }, old));
+            }
+        }
+        for (new, old) in moves {
+            // What the old group was not told yet would never reach who leaves it.
+            self.part(socket, &old, now, wall);
+            self.leave(socket, &old);
+            let (room, _) = self.enter(&new, &access, now, wall);
+            if new.room == RoomName::Fleet {
+                self.fleet_now(socket, &new, now, wall);
+            }
+            self.delivery.out.push(Command::Join { socket, room });
+        }
     }
 
     /// Acknowledges a request that needs nothing else.
@@ -250,7 +369,7 @@ impl Live {
     /// told what exists.
     fn permitted(&self, access: &Access, room: &RoomName) -> Result<(), (ErrorCode, &'static str)> {
         let (device, missing) = match room {
-            RoomName::Dashboard => return Ok(()),
+            RoomName::Dashboard | RoomName::Fleet => return Ok(()),
             RoomName::System if self.delivery.policy.may_see(access, Subject::System) => {
                 return Ok(());
             }
@@ -272,11 +391,12 @@ impl Live {
 
     fn initial(
         &self,
-        room: &RoomName,
+        place: &Place,
         access: &Access,
         stream: &Stream,
         gap: Option<bool>,
     ) -> Option<Arc<Frame>> {
+        let room = &place.room;
         match room {
             RoomName::Device(uuid) => {
                 let live = self.fleet.device(*uuid)?;
@@ -285,6 +405,7 @@ impl Live {
                     sample: live.sample.as_ref(),
                     containers: live.containers.values().map(|c| &c.container).collect(),
                     recent: &live.recent,
+                    summaries: &live.summaries,
                 };
                 first(room, &data, stream, gap)
             }
@@ -306,6 +427,7 @@ impl Live {
                 let data = DashboardData { totals: totals(&devices), devices };
                 first(room, &data, stream, gap)
             }
+            RoomName::Fleet => first(room, &self.fleet_data(access), stream, gap),
             RoomName::System => first(room, &self.own.data(), stream, gap),
         }
     }

@@ -191,6 +191,15 @@ impl Exported {
     fn hub(&self, out: &mut Out<'_>) -> fmt::Result {
         let hub = &self.hub;
         out.gauge("kobel_devices", "Devices known", hub.devices)?;
+        let help = "Devices that somebody needs more often than twice a minute";
+        out.gauge("kobel_devices_watched", help, hub.watched_devices)?;
+        let saved = [("demand", hub.samples_spared), ("tier", hub.samples_held)];
+        out.counters(
+            "kobel_samples_saved",
+            "Samples that were not sent since nobody needed them: by their source (demand), to a \
+             group of viewers (tier)",
+            saved.map(|(by, count)| ([("by", by)], count)),
+        )?;
         out.gauge("kobel_containers", "Containers known", hub.containers)?;
         out.gauge("kobel_viewers", "Sockets that are signed in", hub.viewers)?;
         out.counter("kobel_room_events", "Events of all rooms, watched or not", hub.events)?;

@@ -45,7 +45,7 @@ fn to_system() -> Value {
 impl World {
     fn connect_admin(&mut self, n: u64) -> SocketId {
         let socket = SocketId::from_raw(n);
-        self.live.connected(socket, admin(n as i64));
+        self.live.connected(socket, admin(n as i64), self.start);
         socket
     }
 
@@ -63,8 +63,7 @@ fn an_admin_gets_the_figures_and_the_minutes_before() {
     world.subscribe(early, 0, to_system());
     assert_eq!(world.last(early)["data"]["system"], Value::Null);
     // Kept also while nobody looks.
-    world.live.unsubscribe(early, &RoomName::System, None);
-    world.deliver();
+    world.unsubscribe(early, 0, &RoomName::System);
     world.frames = 0;
     for second in 1..=700 {
         world.system(second * 1000, second as u64);
@@ -101,7 +100,7 @@ fn a_viewer_is_refused_whatever_it_may_see() {
         world.system(1000, 5);
         assert_eq!(world.events(socket), ["error", "error"]);
     }
-    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -110,7 +109,7 @@ fn permission_is_asked_again_at_delivery() {
     let mut world = World::with(0, Box::new(switch.clone()));
     let socket = world.connect_admin(1);
     world.subscribe(socket, 0, to_system());
-    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 1]);
+    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 0, 1]);
     switch.0.store(true, Ordering::Relaxed);
     world.system(1000, 1);
     assert_eq!(world.events(socket), ["initialData"]);
