@@ -1,6 +1,8 @@
 //! METR version 2 from outside: whatever the bytes are, a value or an error that says what is
 //! wrong, and a reader that goes on as before.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as the tests do")]
+
 use kobel_wire::{
     DeviceId, Timestamp,
     metr::{Error, FLAG_DELTA, HEADER_LEN, KeyedEncoder, Reader, Record},

@@ -80,7 +80,7 @@ impl Host {
         sample.cores = vec![load; cores];
         sample.memory_total = Some(total);
         sample.memory_used = Some((total as f64 * (0.1 + 0.8 * random.share())) as u64);
-        sample.swap = (random.next() % 3 == 0).then_some(0.0);
+        sample.swap = random.next().is_multiple_of(3).then_some(0.0);
         sample.mounts = vec![
             Mount {
                 path: "/".into(),
@@ -96,7 +96,8 @@ impl Host {
             },
         ];
         // A virtual machine has no thermometer.
-        sample.temperature = (random.next() % 4 != 0).then(|| 35.0 + 30.0 * random.share());
+        sample.temperature =
+            (!random.next().is_multiple_of(4)).then(|| 35.0 + 30.0 * random.share());
         sample.uptime = Some((random.share() * 1e7).round());
         sample.pressure = Some(Pressure { cpu: Some(0.0), memory: Some(0.0), io: Some(0.0) });
         let traffic =
@@ -128,7 +129,7 @@ impl Host {
         let used = sample.memory_used.unwrap_or(0) as f64 + total * 2e-4 * random.normal();
         sample.memory_used = Some(used.clamp(total * 0.05, total) as u64);
         sample.memory = Some(used.clamp(total * 0.05, total) / total * 100.0);
-        if random.next() % 20 == 0 {
+        if random.next().is_multiple_of(20) {
             sample.mounts[0].used += random.next() % 20_000_000;
         }
         sample.disk = Some(sample.mounts[0].used as f64 / sample.mounts[0].total as f64 * 100.0);
