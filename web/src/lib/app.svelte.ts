@@ -35,7 +35,11 @@ class App {
     this.live.latency.on((latency) => (this.latency = latency));
     document.addEventListener("visibilitychange", () => this.#visible());
     addEventListener("focus", () => this.#visible());
+    for (const input of ["pointerdown", "pointermove", "keydown", "wheel", "scroll"]) {
+      addEventListener(input, () => this.live.act(), { passive: true, capture: true });
+    }
     addEventListener("online", () => this.live.retryNow());
+    this.#visible();
   }
 
   /** Finds out who is signed in and, if somebody is, connects. */

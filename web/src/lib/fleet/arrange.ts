@@ -1,7 +1,6 @@
 /** Which devices the fleet shows and in which order. */
 import { deviceLook } from "../format/state";
-import { level } from "../format/level";
-import type { DeviceEntry } from "../live/types";
+import type { FleetColumns } from "./columns";
 
 export const SORTS = [
   "name",
@@ -9,7 +8,6 @@ export const SORTS = [
   "cpu",
   "memory",
   "disk",
-  "load",
   "temperature",
   "in",
   "out",
@@ -28,96 +26,106 @@ export interface Wish {
   byTag: boolean;
 }
 
-export type Item<R> =
+export type Line =
   | { kind: "group"; key: string; tag: string; count: number; troubled: number }
-  | { kind: "row"; key: string; row: R };
+  | { kind: "row"; key: string; slot: number; uuid: string };
 
-/** How bad a device is off; 0 is well. */
-export function trouble(entry: DeviceEntry): number {
-  const { sample, containers } = entry;
-  const levels = [
-    level("memory", sample?.memory),
-    level("disk", sample?.disk),
-    level("temperature", sample?.temperature),
-  ];
-  const worst = levels.includes("bad") ? 3 : levels.includes("warn") ? 1 : 0;
-  return Math.max(deviceLook(entry.state).weight, containers.unhealthy > 0 ? 4 : 0, worst);
+/** Whether the order depends on figures, and so changes while one looks. */
+export function moves(wish: Wish): boolean {
+  return wish.trouble || wish.sort !== "name";
 }
 
-export function matches(entry: DeviceEntry, filter: string): boolean {
-  const { label, weight } = deviceLook(entry.state);
-  const said = [entry.name, ...entry.tags, entry.state, label];
-  // The summary's words find what it counts.
-  if (weight >= deviceLook("unreachable").weight) said.push("unreachable");
-  if (entry.containers.unhealthy > 0) said.push("unhealthy");
-  const text = said.join("\n").toLowerCase();
-  return filter
+/** Tells whether a text in small letters has all words of a filter and none that it leaves out. */
+export function matcher(filter: string): (text: string) => boolean {
+  const words = filter
     .toLowerCase()
     .split(/\s+/)
-    .every((word) => {
-      if (word === "" || word === "-") return true;
-      return word.startsWith("-") ? !text.includes(word.slice(1)) : text.includes(word);
-    });
+    .filter((word) => word !== "" && word !== "-");
+  return (text) =>
+    words.every((word) =>
+      word.startsWith("-") ? !text.includes(word.slice(1)) : text.includes(word),
+    );
 }
 
 const names = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-function figure(entry: DeviceEntry, sort: Sort): number | undefined {
-  const { sample } = entry;
+/** Each slot's place by name; comparing names is slow, and they seldom change. */
+let ranks: { of: FleetColumns; roster: number; ranks: Float64Array } | undefined;
+
+function ranksOf(columns: FleetColumns): Float64Array {
+  if (ranks?.of !== columns || ranks.roster !== columns.roster) {
+    const slots = [...columns.slots()].sort(
+      (a, b) =>
+        names.compare(columns.names[a] ?? "", columns.names[b] ?? "") ||
+        columns.idOf(a) - columns.idOf(b),
+    );
+    ranks = { of: columns, roster: columns.roster, ranks: new Float64Array(columns.uuids.length) };
+    for (const [rank, slot] of slots.entries()) ranks.ranks[slot] = rank;
+  }
+  return ranks.ranks;
+}
+
+/** What a column sorts by; NaN where a device has no such figure. */
+function figure(columns: FleetColumns, slot: number, sort: Exclude<Sort, "name">): number {
   switch (sort) {
-    case "name":
-      return undefined;
     case "state":
-      return deviceLook(entry.state).weight;
-    case "load":
-      return sample?.load?.[0];
+      return deviceLook(columns.states[slot] ?? "online").weight;
     case "in":
-      return sample?.networkIn;
+      return columns.figure(slot, "networkIn") ?? NaN;
     case "out":
-      return sample?.networkOut;
+      return columns.figure(slot, "networkOut") ?? NaN;
     case "containers":
-      return entry.containers.total;
+      return columns.total(slot);
     default:
-      return sample?.[sort];
+      return columns.figure(slot, sort) ?? NaN;
   }
 }
 
-function compare(a: DeviceEntry, b: DeviceEntry, wish: Wish): number {
-  if (wish.trouble) {
-    const worse = trouble(b) - trouble(a);
-    if (worse !== 0) return worse;
+/** The slots that are shown, in their order. */
+function sorted(columns: FleetColumns, wish: Wish): number[] {
+  const { sort, filter } = wish;
+  const matches = matcher(filter);
+  const slots = [...columns.slots()].filter((slot) => matches(columns.words(slot)));
+  const rank = ranksOf(columns);
+  const ranked = (slot: number) => rank[slot] ?? 0;
+  const keys = new Float64Array(columns.uuids.length);
+  const troubles = new Float64Array(columns.uuids.length);
+  for (const slot of slots) {
+    if (sort !== "name") keys[slot] = figure(columns, slot, sort);
+    if (wish.trouble) troubles[slot] = columns.trouble(slot);
   }
   const direction = wish.descending ? -1 : 1;
-  if (wish.sort !== "name") {
-    const [x, y] = [figure(a, wish.sort), figure(b, wish.sort)];
-    // Who has no such figure stands at the end, whichever way the rest is sorted.
-    if (x === undefined || y === undefined) {
-      if (x !== y) return x === undefined ? 1 : -1;
+  return slots.sort((a, b) => {
+    const worse = (troubles[b] ?? 0) - (troubles[a] ?? 0);
+    if (worse !== 0) return worse;
+    if (sort === "name") return (ranked(a) - ranked(b)) * direction;
+    const [x, y] = [keys[a] ?? NaN, keys[b] ?? NaN];
+    if (Number.isNaN(x) || Number.isNaN(y)) {
+      // Who has no such figure stands at the end, whichever way the rest is sorted.
+      if (!Number.isNaN(x) || !Number.isNaN(y)) return Number.isNaN(x) ? 1 : -1;
     } else if (x !== y) {
       return (x - y) * direction;
     }
-    return names.compare(a.name, b.name) || a.id - b.id;
-  }
-  return names.compare(a.name, b.name) * direction || a.id - b.id;
+    return ranked(a) - ranked(b);
+  });
 }
 
 /** The lines of the fleet: devices, and above each group its tag. */
-export function arrange<R extends { entry: DeviceEntry }>(
-  rows: readonly R[],
-  wish: Wish,
-): Item<R>[] {
-  const shown = rows
-    .filter((row) => matches(row.entry, wish.filter))
-    .sort((a, b) => compare(a.entry, b.entry, wish));
-  if (!wish.byTag) {
-    return shown.map((row) => ({ kind: "row", key: row.entry.deviceUuid, row }));
-  }
-  const groups = new Map<string, R[]>();
-  for (const row of shown) {
-    for (const tag of row.entry.tags.length > 0 ? row.entry.tags : [""]) {
+export function arrange(columns: FleetColumns, wish: Wish): Line[] {
+  const shown = sorted(columns, wish);
+  const row = (slot: number, group = ""): Line => {
+    const uuid = columns.uuids[slot] ?? "";
+    // A device stands in each of its tags' groups.
+    return { kind: "row", key: wish.byTag ? `${group}/${uuid}` : uuid, slot, uuid };
+  };
+  if (!wish.byTag) return shown.map((slot) => row(slot));
+  const groups = new Map<string, number[]>();
+  for (const slot of shown) {
+    const tags = columns.tags[slot] ?? [];
+    for (const tag of tags.length > 0 ? tags : [""]) {
       const group = groups.get(tag);
-      if (group) group.push(row);
-      else groups.set(tag, [row]);
+      if (group) group.push(slot);
+      else groups.set(tag, [slot]);
     }
   }
   const tags = [...groups.keys()].sort((a, b) => {
@@ -125,17 +133,18 @@ export function arrange<R extends { entry: DeviceEntry }>(
     if (a === "" || b === "") return a === b ? 0 : a === "" ? 1 : -1;
     return names.compare(a, b);
   });
-  return tags.flatMap((tag): Item<R>[] => {
+  return tags.flatMap((tag): Line[] => {
     const members = groups.get(tag) ?? [];
-    const troubled = members.filter((row) => trouble(row.entry) > 0).length;
+    const troubled = members.filter((slot) => columns.trouble(slot) > 0).length;
     return [
       { kind: "group", key: `tag:${tag}`, tag, count: members.length, troubled },
-      ...members.map((row): Item<R> => ({
-        kind: "row",
-        // A device stands in each of its tags' groups.
-        key: `${tag}/${row.entry.deviceUuid}`,
-        row,
-      })),
+      ...members.map((slot) => row(slot, tag)),
     ];
   });
+}
+
+/** The same lines without those whose device is gone. */
+export function surviving(lines: Line[], columns: FleetColumns): Line[] {
+  const there = (line: Line) => line.kind === "group" || columns.uuids[line.slot] === line.uuid;
+  return lines.every(there) ? lines : lines.filter(there);
 }

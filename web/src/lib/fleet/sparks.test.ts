@@ -1,20 +1,19 @@
 import { expect, test } from "vitest";
 import { Sparks } from "./sparks";
 
-function read(sparks: Sparks, device: number, endMs: number): [number, number][] {
+function read(sparks: Sparks, slot: number, endMs: number): [number, number][] {
   const points: [number, number][] = [];
-  sparks.each(device, endMs, (ago, value) => points.push([ago, value]));
+  sparks.each(slot, endMs, (ago, value) => points.push([ago, value]));
   return points;
 }
 
-test("keeps each device's last minute, oldest first, and what is missing stays missing", () => {
+test("keeps each slot's last minute, oldest first, and what is missing stays missing", () => {
   const sparks = new Sparks();
-  const devices = Array.from({ length: 9 }, () => sparks.add());
   const start = 1_795_000_000_000;
-  for (const device of devices) {
+  for (let slot = 0; slot < 9; slot += 1) {
     for (let second = 0; second < 100; second += 1) {
       if (second === 98) continue;
-      sparks.push(device, start + second * 1_000, device * 10);
+      sparks.push(slot, start + second * 1_000, slot * 10);
     }
   }
   const points = read(sparks, 4, start + 99_500);
@@ -27,14 +26,13 @@ test("keeps each device's last minute, oldest first, and what is missing stays m
   expect(read(sparks, 4, start + 300_000)).toEqual([]);
 });
 
-test("a number that was given back remembers nothing", () => {
+test("a slot that was cleared remembers nothing", () => {
   const sparks = new Sparks();
-  const device = sparks.add();
-  sparks.push(device, 60_000, 5);
-  sparks.push(device, 61_000, undefined);
-  sparks.push(device, NaN, 5);
-  expect(read(sparks, device, 61_000)).toEqual([[1, 5]]);
-  sparks.remove(device);
-  expect(sparks.add()).toBe(device);
-  expect(read(sparks, device, 61_000)).toEqual([]);
+  sparks.push(3, 60_000, 5);
+  sparks.push(3, 61_000, undefined);
+  sparks.push(3, 61_000, NaN);
+  sparks.push(3, NaN, 5);
+  expect(read(sparks, 3, 61_000)).toEqual([[1, 5]]);
+  sparks.clear(3);
+  expect(read(sparks, 3, 61_000)).toEqual([]);
 });

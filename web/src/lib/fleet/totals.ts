@@ -1,4 +1,4 @@
-import type { DeviceEntry } from "../live/types";
+import type { FleetColumns } from "./columns";
 
 /** What the summary line counts. */
 export interface Totals {
@@ -12,9 +12,9 @@ export interface Totals {
   unhealthy: number;
 }
 
-export function totals(entries: Iterable<DeviceEntry>): Totals {
+export function totals(columns: FleetColumns): Totals {
   const sum: Totals = {
-    devices: 0,
+    devices: columns.size,
     online: 0,
     slow: 0,
     stale: 0,
@@ -23,13 +23,18 @@ export function totals(entries: Iterable<DeviceEntry>): Totals {
     running: 0,
     unhealthy: 0,
   };
-  for (const { state, containers } of entries) {
-    sum.devices += 1;
+  for (const slot of columns.slots()) {
+    const state = columns.states[slot];
     if (state === "online" || state === "slow" || state === "stale") sum[state] += 1;
     else sum.unreachable += 1;
-    sum.containers += containers.total;
-    sum.running += containers.running;
-    sum.unhealthy += containers.unhealthy;
+    sum.containers += columns.total(slot);
+    sum.running += columns.running(slot);
+    sum.unhealthy += columns.unhealthy(slot);
   }
   return sum;
+}
+
+/** Whether the same was counted. */
+export function sameTotals(a: Totals | undefined, b: Totals): boolean {
+  return a !== undefined && Object.entries(b).every(([key, n]) => a[key as keyof Totals] === n);
 }

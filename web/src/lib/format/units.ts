@@ -88,6 +88,13 @@ export function grouped(value: number): string {
   return Math.round(value).toLocaleString("en-US");
 }
 
+/** What a unit is of: units of one kind take one width. */
+export function unitKind(unit: string): "" | "rate" | "times" | "size" {
+  if (unit.endsWith("B/s")) return "rate";
+  if (unit.endsWith("/s")) return "times";
+  return unit.endsWith("B") ? "size" : "";
+}
+
 /** A quantity as one text: "12 %", "1.93 GiB". */
 export function text({ value, unit }: Quantity): string {
   return unit ? `${value} ${unit}` : value;

@@ -51,23 +51,32 @@ const revoked = vi.fn();
 let client: LiveClient;
 let statuses: Status[];
 
-function dashboard(): Handlers["dashboard"] {
-  return { snapshot: vi.fn(), batch: vi.fn(), refused: vi.fn() };
+const DEVICE = { type: "device", id: "d" } as const;
+const FLEET = { type: "fleet", options: { format: "metr", version: 2 } } as const;
+
+function device(): Handlers["device"] {
+  return {
+    snapshot: vi.fn(),
+    stats: vi.fn(),
+    container: vi.fn(),
+    device: vi.fn(),
+    refused: vi.fn(),
+  };
 }
 
-const initial = (seq: number) => ({
-  type: "dashboard",
-  id: "main",
-  data: { devices: [] },
+const initial = (type: string, id: string, seq: number) => ({
+  type,
+  id,
+  data: {},
   epoch: "e",
   seq,
 });
 
-const batch = (seq: number) => ({
-  room: "dashboard:main",
-  updates: [],
-  count: 0,
-  timestamp: Date.now(),
+const stats = (seq: number) => ({
+  room: "device:d",
+  event: "stats",
+  data: {},
+  timestamp: new Date().toISOString(),
   epoch: "e",
   seq,
 });
@@ -85,7 +94,7 @@ beforeEach(() => {
 afterEach(() => vi.useRealTimers());
 
 test("subscribes on every connect, and unsubscribes when nobody watches", () => {
-  const stop = client.watch({ type: "dashboard" }, dashboard());
+  const stop = client.watch(DEVICE, device());
   expect(socket.count("subscribe")).toBe(0);
   socket.hub("connect");
   expect(socket.count("subscribe")).toBe(1);
@@ -103,19 +112,19 @@ test("subscribes on every connect, and unsubscribes when nobody watches", () => 
 });
 
 test("events go to the room's watchers once; a gap is made good, at most every five seconds", () => {
-  const handler = dashboard();
-  client.watch({ type: "dashboard" }, handler);
+  const handler = device();
+  client.watch(DEVICE, handler);
   socket.hub("connect");
-  socket.hub("batchUpdate", batch(3));
-  expect(handler.batch).not.toHaveBeenCalled();
-  socket.hub("initialData", initial(3));
-  socket.hub("batchUpdate", batch(3));
-  expect(handler.batch).not.toHaveBeenCalled();
-  socket.hub("batchUpdate", batch(4));
-  expect(handler.batch).toHaveBeenCalledTimes(1);
-  socket.hub("batchUpdate", batch(7));
-  socket.hub("batchUpdate", batch(9));
-  expect(handler.batch).toHaveBeenCalledTimes(3);
+  socket.hub("stats", stats(3));
+  expect(handler.stats).not.toHaveBeenCalled();
+  socket.hub("initialData", initial("device", "d", 3));
+  socket.hub("stats", stats(3));
+  expect(handler.stats).not.toHaveBeenCalled();
+  socket.hub("stats", stats(4));
+  expect(handler.stats).toHaveBeenCalledTimes(1);
+  socket.hub("stats", stats(7));
+  socket.hub("stats", stats(9));
+  expect(handler.stats).toHaveBeenCalledTimes(3);
   expect(socket.count("subscribe")).toBe(1);
   vi.advanceTimersByTime(5_000);
   expect(socket.count("subscribe")).toBe(2);
@@ -123,9 +132,45 @@ test("events go to the room's watchers once; a gap is made good, at most every f
   expect(socket.count("subscribe")).toBe(2);
 });
 
+test("the fleet's frames may skip; one that cannot be placed asks for the state again", () => {
+  const frame = vi.fn<(bytes: Uint8Array) => boolean>(() => true);
+  const entry = vi.fn();
+  const stop = client.watch(FLEET, { snapshot: vi.fn(), frame, entry, refused: vi.fn() });
+  socket.hub("connect");
+  expect(socket.sent.at(-2)?.payload).toEqual(FLEET);
+  const head = (seq: number, epoch = "e") => ({
+    room: "fleet:main",
+    format: "metr",
+    version: 2,
+    timestamp: Date.now(),
+    epoch,
+    seq,
+  });
+  socket.hub("metrics", new Uint8Array([1]).buffer, head(1));
+  expect(frame).not.toHaveBeenCalled();
+  socket.hub("initialData", initial("fleet", "main", 1));
+  socket.hub("metrics", new Uint8Array([7, 8]).buffer, head(9));
+  expect(frame).toHaveBeenLastCalledWith(new Uint8Array([7, 8]));
+  // A newer frame took the place of a waiting one, before this entry.
+  socket.hub("deviceEntry", { ...stats(8), room: "fleet:main", data: "an entry" });
+  expect(entry).toHaveBeenCalledWith("an entry");
+  socket.hub("metrics", "not bytes", head(10));
+  vi.advanceTimersByTime(60_000);
+  expect([frame.mock.calls.length, socket.count("subscribe")]).toEqual([1, 1]);
+  frame.mockReturnValueOnce(false);
+  socket.hub("metrics", new ArrayBuffer(1), head(11));
+  vi.advanceTimersByTime(5_000);
+  expect(socket.count("subscribe")).toBe(2);
+  socket.hub("metrics", new ArrayBuffer(1), head(1, "another"));
+  vi.advanceTimersByTime(5_000);
+  expect(socket.count("subscribe")).toBe(3);
+  stop();
+  expect(socket.sent.at(-1)?.payload).toEqual({ type: "fleet" });
+});
+
 test("a refusal is told and asked again later; a wrong request is not", () => {
-  const handler = dashboard();
-  client.watch({ type: "dashboard" }, handler);
+  const handler = device();
+  client.watch(DEVICE, handler);
   socket.hub("connect");
   const answer = (ack: Ack) => socket.sent.findLast(({ event }) => event === "subscribe")?.ack(ack);
   answer({ ok: false, error: { code: "NOT_FOUND", message: "no such device" } });
@@ -170,9 +215,23 @@ test("a link that answers nothing any more is given up", () => {
   vi.advanceTimersByTime(1_500);
   unanswered();
   expect(socket.io.engine.close).not.toHaveBeenCalled();
-  vi.advanceTimersByTime(10_000);
+  vi.advanceTimersByTime(5_000);
   unanswered();
   expect(socket.io.engine.close).toHaveBeenCalledTimes(1);
+});
+
+test("a visible page says so every five seconds, input or not", () => {
+  socket.hub("connect");
+  vi.advanceTimersByTime(1_500);
+  const before = socket.count("activity");
+  for (let i = 0; i < 100; i += 1) {
+    client.act();
+    vi.advanceTimersByTime(300);
+  }
+  expect(socket.count("activity") - before).toBe(6);
+  vi.advanceTimersByTime(30_000);
+  expect(socket.count("activity") - before).toBe(12);
+  expect(socket.sent.at(-1)?.payload).toEqual({ visible: true });
 });
 
 test("a hidden page asks nothing", () => {

@@ -7,7 +7,7 @@ import { Emitter } from "./emitter";
 import { Pulse } from "./pulse";
 import { METHODS, Room, roomName, type AnyHandler, type Handlers, type RoomEvent } from "./room";
 import { Skew } from "./skew";
-import type { Ack, Batch, Envelope, ErrorBody, InitialData, RoomType, Target } from "./types";
+import type { Ack, Envelope, ErrorBody, FrameHead, InitialData, RoomType, Target } from "./types";
 
 export type Phase =
   | "idle"
@@ -91,7 +91,8 @@ export class LiveClient {
       watched.handlers.delete(handler as AnyHandler);
       if (watched.handlers.size > 0 || this.#rooms.get(name) !== watched) return;
       this.#rooms.delete(name);
-      if (this.#socket.connected) this.#socket.emit("unsubscribe", target, () => {});
+      const { type, id } = target;
+      if (this.#socket.connected) this.#socket.emit("unsubscribe", { type, id }, () => {});
     };
   }
 
@@ -99,6 +100,11 @@ export class LiveClient {
   visible(visible: boolean): void {
     this.#pulse.visible(visible);
     if (visible) this.retryNow();
+  }
+
+  /** Tells the hub, seldom enough, that somebody uses this page. */
+  act(): void {
+    this.#pulse.act();
   }
 
   #set(status: Status): void {
@@ -166,21 +172,42 @@ export class LiveClient {
       room.snapshot(initial.data);
     });
     for (const event of Object.keys(METHODS) as RoomEvent[]) {
-      socket.on(event, (message: Envelope | Batch) => this.#event(event, message));
+      socket.on(event, (message: Envelope) => this.#event(event, message));
     }
+    socket.on("metrics", (bytes: unknown, head: FrameHead) => this.#frame(bytes, head));
   }
 
-  #event(event: RoomEvent, message: Envelope | Batch): void {
-    const now = Date.now();
-    this.lastDataAt = now;
-    const { timestamp } = message;
-    this.skew.observe(typeof timestamp === "number" ? timestamp : Date.parse(timestamp), now);
+  #event(event: RoomEvent, message: Envelope): void {
+    const now = this.#came(message.timestamp);
     const room = this.#rooms.get(message.room);
     if (!room || !room.position.known) return;
+    if (room.sparse) {
+      const same = room.position.follow(message.epoch, message.seq);
+      room.event(event, message.data);
+      if (!same) this.#resync(room, now);
+      return;
+    }
     const verdict = room.position.judge(message.epoch, message.seq);
     if (verdict === "repeat") return;
-    room.event(event, "updates" in message ? message.updates : message.data);
+    room.event(event, message.data);
     if (verdict === "gap") this.#resync(room, now);
+  }
+
+  /** A frame of figures; who reads it says when it needs the state again. */
+  #frame(bytes: unknown, head: FrameHead): void {
+    const now = this.#came(head.timestamp);
+    const room = this.#rooms.get(head.room);
+    if (!room || !room.position.known || !(bytes instanceof ArrayBuffer)) return;
+    const strange = !room.position.follow(head.epoch, head.seq);
+    if (!room.frame(new Uint8Array(bytes)) || strange) this.#resync(room, now);
+  }
+
+  /** Something came that the hub stamped so. */
+  #came(timestamp: string | number): number {
+    const now = Date.now();
+    this.lastDataAt = now;
+    this.skew.observe(typeof timestamp === "number" ? timestamp : Date.parse(timestamp), now);
+    return now;
   }
 
   /** Asks for a room's state again, at once or as soon as it is time. */

@@ -30,6 +30,6 @@ export class Freshness {
   snapshot(sample: Timed | null, state: DeviceState, now: number, skew: Skew): void {
     if (!sample || sample.sampledAt === this.#sampledAt) return;
     this.#sampledAt = sample.sampledAt;
-    this.at = freshAt(sample.sampledAt, delivers(state), now, skew);
+    this.at = freshAt(Date.parse(sample.sampledAt), delivers(state), now, skew);
   }
 }

@@ -20,6 +20,13 @@ export class Position {
     return this.#epoch !== undefined;
   }
 
+  /** Moves on to an event that may leave others out; false when it is of another stream. */
+  follow(epoch: string, seq: number): boolean {
+    const same = epoch === this.#epoch;
+    if (!same || seq > this.#seq) this.snapshot(epoch, seq);
+    return same;
+  }
+
   /** Judges an event and moves on to it, unless it is old. */
   judge(epoch: string, seq: number): Verdict {
     if (this.#epoch === undefined) return "gap";

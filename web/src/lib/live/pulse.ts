@@ -1,8 +1,7 @@
 import type { Socket } from "socket.io-client";
+import { Activity, BEAT_MS } from "./activity";
 
-/** How often the way to the hub is timed while somebody looks, milliseconds. */
-const EVERY_MS = 10_000;
-/** When it is first timed after a connect; before that the page is busy drawing its first state. */
+/** When the way is first timed after a connect; before that the page is busy drawing its state. */
 const SETTLE_MS = 1_500;
 /** How long an answer may take. */
 const ANSWER_MS = 5_000;
@@ -10,14 +9,16 @@ const ANSWER_MS = 5_000;
 const MISSES = 2;
 
 /**
- * Tells the hub whether the page is visible, and times its answers. The protocol's own heartbeat
- * needs up to 85 s to notice a dead link; a monitor must know sooner.
+ * Tells the hub whether anybody looks, and times its answers. The protocol's own heartbeat needs up
+ * to 85 s to notice a dead link; a monitor must know sooner.
  */
 export class Pulse {
-  #timer: ReturnType<typeof setInterval> | undefined;
-  #settle: ReturnType<typeof setTimeout> | undefined;
-  #visible = true;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Counts connections: an answer that belongs to an earlier one says nothing of this one. */
+  #connection = 0;
+  #running = false;
   #misses = 0;
+  #activity = new Activity(true);
 
   constructor(
     private readonly socket: Socket,
@@ -26,44 +27,50 @@ export class Pulse {
 
   start(): void {
     this.stop();
+    this.#running = true;
     this.#misses = 0;
-    this.socket.emit("activity", { visible: this.#visible }, () => {});
-    this.#timer = setInterval(() => {
-      if (this.#visible) this.#beat();
-    }, EVERY_MS);
-    this.#settle = setTimeout(() => {
-      if (this.#visible) this.#beat();
-    }, SETTLE_MS);
+    const visible = this.#activity.say(Date.now());
+    this.socket.emit("activity", { visible }, () => {});
+    if (visible) this.#timer = setTimeout(() => this.#beat(), SETTLE_MS);
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    clearTimeout(this.#settle);
-    this.#timer = undefined;
+    clearTimeout(this.#timer);
+    this.#running = false;
+    this.#connection += 1;
     this.measured(undefined);
   }
 
+  /** Somebody looks at the page, or can no longer. */
   visible(visible: boolean): void {
-    this.#visible = visible;
-    if (this.#timer !== undefined) this.#beat();
+    this.#say(this.#activity.look(visible, Date.now()));
+  }
+
+  /** Somebody did something in the page. */
+  act(): void {
+    this.#say(this.#activity.act(Date.now()));
   }
 
   #beat(): void {
+    this.#say(this.#activity.say(Date.now()));
+  }
+
+  #say(visible: boolean | undefined): void {
+    if (visible === undefined || !this.#running) return;
+    clearTimeout(this.#timer);
+    if (visible) this.#timer = setTimeout(() => this.#beat(), BEAT_MS);
     const started = performance.now();
-    const running = this.#timer;
-    this.socket
-      .timeout(ANSWER_MS)
-      .emit("activity", { visible: this.#visible }, (missing: Error | null) => {
-        // An answer that belongs to an earlier connection says nothing about this one.
-        if (running !== this.#timer) return;
-        if (!missing) {
-          this.#misses = 0;
-          this.measured(performance.now() - started);
-        } else if (this.socket.connected) {
-          this.measured(undefined);
-          this.#misses += 1;
-          if (this.#misses >= MISSES) this.socket.io.engine.close();
-        }
-      });
+    const connection = this.#connection;
+    this.socket.timeout(ANSWER_MS).emit("activity", { visible }, (missing: Error | null) => {
+      if (connection !== this.#connection) return;
+      if (!missing) {
+        this.#misses = 0;
+        this.measured(performance.now() - started);
+      } else if (this.socket.connected) {
+        this.measured(undefined);
+        this.#misses += 1;
+        if (this.#misses >= MISSES) this.socket.io.engine.close();
+      }
+    });
   }
 }

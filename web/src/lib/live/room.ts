@@ -2,11 +2,11 @@ import { Position } from "./position";
 import type {
   Container,
   ContainerData,
-  DashboardData,
   Device,
   DeviceData,
-  DeviceEntry,
   ErrorBody,
+  FleetData,
+  FleetEntry,
   RoomType,
   Sample,
   System,
@@ -21,9 +21,11 @@ interface Refusable {
 
 /** What a view is told of a room, by the room's type. */
 export interface Handlers {
-  dashboard: Refusable & {
-    snapshot(data: DashboardData): void;
-    batch(updates: DeviceEntry[]): void;
+  fleet: Refusable & {
+    snapshot(data: FleetData): void;
+    /** A binary frame of figures. False asks for the state again: the frame cannot be placed. */
+    frame(bytes: Uint8Array): boolean;
+    entry(entry: FleetEntry): void;
   };
   device: Refusable & {
     snapshot(data: DeviceData): void;
@@ -49,7 +51,7 @@ export const METHODS = {
   containerUpdate: "container",
   deviceUpdate: "device",
   statusChange: "change",
-  batchUpdate: "batch",
+  deviceEntry: "entry",
   system: "figures",
 } as const;
 
@@ -70,6 +72,15 @@ export class Room {
 
   constructor(readonly target: Target) {}
 
+  /**
+   * Whether each event stands for those before it of its kind. When the way is full, the hub puts a
+   * newer frame in the place of a waiting one: numbers are then missing or out of order, and
+   * nothing is lost.
+   */
+  get sparse(): boolean {
+    return this.target.type === "fleet";
+  }
+
   snapshot(data: unknown): void {
     for (const handler of this.handlers) (handler.snapshot as (data: unknown) => void)(data);
   }
@@ -80,6 +91,15 @@ export class Room {
       const methods = handler as unknown as Record<string, ((data: unknown) => void) | undefined>;
       methods[method]?.(data);
     }
+  }
+
+  /** Whether everybody could place the frame. */
+  frame(bytes: Uint8Array): boolean {
+    let placed = true;
+    for (const handler of this.handlers) {
+      if ("frame" in handler && !handler.frame(bytes)) placed = false;
+    }
+    return placed;
   }
 
   refused(error: ErrorBody): void {

@@ -30,16 +30,15 @@ export class Skew {
 }
 
 /**
- * When a sample was fresh, by the local clock. A sample of a device that delivers is as fresh as
+ * When a sample was fresh, by the local clock; `sampledAt` by the hub's. A sample of a device that delivers is as fresh as
  * its arrival; one that was old already when we got it keeps its age.
  */
 export function freshAt(
-  sampledAt: string,
+  sampledAt: number,
   delivers: boolean,
   arrived: number,
   skew: Skew,
 ): number | undefined {
   if (delivers) return arrived;
-  const stamped = Date.parse(sampledAt);
-  return Number.isFinite(stamped) ? Math.min(arrived, skew.toLocal(stamped)) : undefined;
+  return Number.isFinite(sampledAt) ? Math.min(arrived, skew.toLocal(sampledAt)) : undefined;
 }

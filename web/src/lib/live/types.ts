@@ -133,21 +133,25 @@ export interface ContainerCounts {
   unhealthy: number;
 }
 
-/** A device in the dashboard's list and in its batches. */
-export interface DeviceEntry {
+/** What the fleet tells of a device besides its figures. */
+export interface FleetEntry {
   deviceUuid: string;
   id: number;
   name: string;
   tags: string[];
   state: DeviceState;
-  sample: Sample | null;
   containers: ContainerCounts;
+}
+
+/** A device in the fleet's first state. */
+export interface DeviceEntry extends FleetEntry {
+  sample: Sample | null;
 }
 
 /** Columns of the last minutes: `t` in epoch milliseconds, absent values null. */
 export type Recent = { t: number[] } & Record<string, (number | null)[]>;
 
-export interface DashboardData {
+export interface FleetData {
   devices: DeviceEntry[];
 }
 
@@ -242,10 +246,12 @@ export interface Envelope {
   seq: number;
 }
 
-export interface Batch {
+/** What comes beside the bytes of a binary frame. */
+export interface FrameHead {
   room: string;
-  updates: DeviceEntry[];
-  timestamp: number;
+  format: "metr" | "protobuf";
+  version: number;
+  timestamp: string | number;
   epoch: string;
   seq: number;
 }
@@ -271,10 +277,11 @@ export interface Ack {
   error?: ErrorBody;
 }
 
-export type RoomType = "dashboard" | "device" | "container" | "system";
+export type RoomType = "fleet" | "device" | "container" | "system";
 
-/** What to subscribe to; a dashboard and the system have no id. */
+/** What to subscribe to, and how it is wanted; the fleet and the system have no id. */
 export interface Target {
   type: RoomType;
   id?: string;
+  options?: { format: "metr"; version: number };
 }
