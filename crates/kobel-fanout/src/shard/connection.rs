@@ -14,11 +14,15 @@ use super::{io::Io, outbox::Outbox, rooms::Seat};
 use crate::{Answer, SocketId, handler::KeptHandshake, socketio, websocket};
 
 /// A session and its transport.
+///
+/// In the order as written: what a delivery looks at comes first and lies together, as its memory is
+/// seldom in the processor's cache.
+#[repr(C)]
 pub(crate) struct Connection {
-    pub(crate) sid: Box<str>,
-    pub(crate) transport: Transport,
     /// What waits for the client; `None` while nothing does.
     pub(crate) outbox: Option<Box<Outbox>>,
+    pub(crate) transport: Transport,
+    pub(crate) sid: Box<str>,
     pub(crate) sockets: Vec<Option<Socket>>,
     pub(crate) decoder: socketio::Decoder,
     pub(crate) heartbeat: Heartbeat,
