@@ -31,7 +31,10 @@ export function decodeV1(bytes: Uint8Array, now: number): FrameV1 {
     throw new MetrError("BadMagic", "not METR version 1: it begins with other bytes");
   }
   if (bytes.length < HEADER) {
-    throw new MetrError("TooShort", `METR of ${bytes.length} bytes: the header alone has ${HEADER}`);
+    throw new MetrError(
+      "TooShort",
+      `METR of ${bytes.length} bytes: the header alone has ${HEADER}`,
+    );
   }
   const size = view.getUint32(4, true);
   const need = HEADER + size * RECORD;
