@@ -12,9 +12,12 @@
 //! Start reading at [`local::LocalSource`] and [`docker::DockerSource`].
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod docker;
+pub mod edge;
 pub mod host;
 pub mod local;
+pub mod simulate;
 
 mod stats;
 mod text;

@@ -22,6 +22,9 @@ pub enum IdError {
 pub struct DeviceUuid(Uuid);
 
 impl DeviceUuid {
+    /// No device's: for what is said of a device that somebody else names.
+    pub const NIL: Self = Self(Uuid::nil());
+
     /// A new identity from the current time and the system's randomness.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
