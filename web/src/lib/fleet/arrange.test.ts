@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { Skew } from "../live/skew";
-import type { DeviceEntry, Sample } from "../live/types";
+import type { FleetDevice } from "../live/types";
 import { arrange, matcher, moves, surviving, type Wish } from "./arrange";
 import { FleetColumns } from "./columns";
 import { totals } from "./totals";
@@ -9,22 +9,22 @@ let id = 0;
 
 function entry(
   name: string,
-  over: Partial<DeviceEntry> = {},
-  sample?: Partial<Sample>,
-): DeviceEntry {
+  over: Partial<FleetDevice> = {},
+  figures?: Partial<FleetDevice>,
+): FleetDevice {
   return {
     deviceUuid: `uuid-${name}`,
     id: ++id,
     name,
     tags: [],
     state: "online",
-    sample: sample ? ({ sampledAt: new Date(0).toISOString(), ...sample } as Sample) : null,
     containers: { running: 0, total: 0, unhealthy: 0 },
+    ...(figures && { sampledAt: new Date(0).toISOString(), ...figures }),
     ...over,
   };
 }
 
-function fleet(entries: DeviceEntry[]): FleetColumns {
+function fleet(entries: FleetDevice[]): FleetColumns {
   const columns = new FleetColumns();
   columns.snapshot(entries, 0, new Skew());
   return columns;
@@ -44,7 +44,7 @@ describe("order", () => {
     const columns = fleet(entries);
     expect(names(columns, {})).toEqual(["db", "web-2", "web-10"]);
     expect(names(columns, { descending: true })).toEqual(["web-10", "web-2", "db"]);
-    columns.entry({ ...(entries[2] as DeviceEntry), name: "web-3" });
+    columns.entry({ ...(entries[2] as FleetDevice), name: "web-3" });
     expect(names(columns, {})).toEqual(["web-2", "web-3", "web-10"]);
   });
 

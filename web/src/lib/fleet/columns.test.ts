@@ -1,19 +1,19 @@
 import { expect, test } from "vitest";
 import { Skew } from "../live/skew";
-import type { DeviceEntry, Sample } from "../live/types";
+import type { FleetDevice } from "../live/types";
 import { emptyReading, FleetColumns } from "./columns";
 
 const START = 1_795_000_000_000;
 
-function entry(id: number, sample: Partial<Sample> | null = null): DeviceEntry {
+function entry(id: number, figures?: Partial<FleetDevice>): FleetDevice {
   return {
     deviceUuid: `uuid-${id}`,
     id,
     name: `host-${id}`,
     tags: [],
     state: "online",
-    sample: sample && ({ sampledAt: new Date(START).toISOString(), ...sample } as Sample),
     containers: { running: 1, total: 2, unhealthy: 0 },
+    ...(figures && { sampledAt: new Date(START).toISOString(), ...figures }),
   };
 }
 
@@ -65,15 +65,12 @@ test("an older reading changes nothing, unless the hub's clock was set back", ()
   expect([columns.figure(0, "cpu"), columns.period(0)]).toEqual([99, 1_000]);
 });
 
-test("a snapshot says nothing of the pace, and its state is newer than its sample's", () => {
+test("a snapshot says nothing of the pace, and numbers of the dead are as old as they are", () => {
   const columns = new FleetColumns();
   columns.snapshot([entry(1, { cpu: 10 })], START, new Skew());
   const later = new Date(START + 40_000).toISOString();
-  columns.snapshot(
-    [{ ...entry(1, { cpu: 20, sampledAt: later, state: "online" }), state: "unreachable" }],
-    START + 60_000,
-    new Skew(),
-  );
+  const dead = entry(1, { cpu: 20, sampledAt: later, state: "unreachable" });
+  columns.snapshot([dead], START + 60_000, new Skew());
   expect([columns.period(0), columns.states[0]]).toEqual([1_000, "unreachable"]);
   // It delivers nothing more: its numbers are as old as its sample.
   expect(columns.freshAt(0)).toBe(START + 40_000);

@@ -5,17 +5,22 @@
  */
 import { deviceLook, delivers } from "../format/state";
 import { freshAt, type Skew } from "../live/skew";
-import type { DeviceEntry, DeviceState, FleetEntry } from "../live/types";
+import type { DeviceState, FleetDevice, FleetEntry, FleetFigure } from "../live/types";
 import { level } from "../format/level";
 import { Sparks } from "./sparks";
 
 /** Figures of a reading, in the units of a sample. NaN stands for what the host cannot give. */
-export const FIGURES = ["cpu", "memory", "disk", "temperature", "networkIn", "networkOut"] as const;
-
-export type Figure = (typeof FIGURES)[number];
+export const FIGURES = [
+  "cpu",
+  "memory",
+  "disk",
+  "temperature",
+  "networkIn",
+  "networkOut",
+] as const satisfies readonly FleetFigure[];
 
 /** One reading on its way into the columns. Callers keep one and fill it again and again. */
-export type Reading = Record<Figure, number> & {
+export type Reading = Record<FleetFigure, number> & {
   state: DeviceState;
   /** Epoch milliseconds by the hub's clock. */
   sampledAt: number;
@@ -34,10 +39,9 @@ const SAME_MS = 20;
  */
 const OLD_MS = 60_000;
 
-const ABSENT_FIGURES = { cpu: NaN, memory: NaN, disk: NaN, temperature: NaN } as const;
-
 export function emptyReading(): Reading {
-  return { ...ABSENT_FIGURES, networkIn: NaN, networkOut: NaN, state: "online", sampledAt: NaN };
+  const figures = Object.fromEntries(FIGURES.map((name) => [name, NaN]));
+  return { ...(figures as Record<FleetFigure, number>), state: "online", sampledAt: NaN };
 }
 
 export class FleetColumns {
@@ -59,7 +63,7 @@ export class FleetColumns {
   #capacity = 0;
   #ids = new Float64Array(0);
   #figures = Object.fromEntries(FIGURES.map((name) => [name, new Float64Array(0)])) as Record<
-    Figure,
+    FleetFigure,
     Float64Array<ArrayBuffer>
   >;
   #sampledAt = new Float64Array(0);
@@ -91,7 +95,7 @@ export class FleetColumns {
   }
 
   /** A figure, or undefined where there is none. */
-  figure(slot: number, name: Figure): number | undefined {
+  figure(slot: number, name: FleetFigure): number | undefined {
     const value = this.#figures[name][slot] ?? NaN;
     return Number.isNaN(value) ? undefined : value;
   }
@@ -154,17 +158,15 @@ export class FleetColumns {
   }
 
   /** Everything there is now: who is not in it is gone. */
-  snapshot(entries: readonly DeviceEntry[], now: number, skew: Skew): void {
+  snapshot(entries: readonly FleetDevice[], now: number, skew: Skew): void {
     const there = new Set(entries.map(({ id }) => id));
     for (const [id, slot] of [...this.#slots]) if (!there.has(id)) this.#remove(id, slot);
     const reading = emptyReading();
     for (const entry of entries) {
       const slot = this.entry(entry);
-      const { sample } = entry;
-      if (!sample) continue;
-      for (const name of FIGURES) reading[name] = sample[name] ?? NaN;
-      reading.sampledAt = Date.parse(sample.sampledAt);
-      // The entry's state is newer than the sample's.
+      if (entry.sampledAt === undefined) continue;
+      for (const name of FIGURES) reading[name] = entry[name] ?? NaN;
+      reading.sampledAt = Date.parse(entry.sampledAt);
       reading.state = entry.state;
       this.#take(slot, reading, now, skew, false);
     }

@@ -1,19 +1,18 @@
 import { expect, test, vi } from "vitest";
 import { Skew } from "../live/skew";
-import type { DeviceEntry } from "../live/types";
+import type { FleetDevice } from "../live/types";
 import { FleetColumns } from "./columns";
 import { Frames } from "./frames";
 import { frame } from "./frames.fixture";
 
 const START = 1_795_000_000_000;
 
-const entry = (id: number): DeviceEntry => ({
+const entry = (id: number): FleetDevice => ({
   deviceUuid: `uuid-${id}`,
   id,
   name: `host-${id}`,
   tags: [],
   state: "online",
-  sample: null,
   containers: { running: 0, total: 0, unhealthy: 0 },
 });
 
@@ -62,6 +61,16 @@ test("after a new state no delta is read against the key frame of the old stream
   frames.take(frame(START, 4, key), START);
   frames.reset();
   expect(frames.take(frame(START + 1_000, 4, [{ at: 0, age: 0, cpu: 6 }], key), START)).toBe(false);
+});
+
+test("a device that left the stream is asked about, and nothing else is lost", () => {
+  const { columns, frames } = fleet(1, 2, 3);
+  const row = (at: number, cpu: number) => ({ at, age: 0, cpu });
+  // The third has never been read, so it was never in the stream.
+  expect(frames.take(frame(START, 1, [row(1, 5), row(2, 6)]), START)).toBe(true);
+  expect(frames.take(frame(START + 1_000, 2, [row(2, 7)]), START + 1_000)).toBe(false);
+  expect(cpu(columns, 2)).toBe(7);
+  expect(frames.take(frame(START + 2_000, 3, [row(2, 8), row(3, 9)]), START + 2_000)).toBe(true);
 });
 
 test("a device without an entry is waited for, then asked for", () => {

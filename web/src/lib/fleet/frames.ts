@@ -11,6 +11,7 @@ export class Frames {
   /** The slot of each of the reader's places; −1 where the device is not known. */
   #slots = new Int32Array(0);
   #membership = -1;
+  #ids = new Float64Array(0);
   #reading = emptyReading();
   #strangerSince: number | undefined;
 
@@ -23,6 +24,7 @@ export class Frames {
   reset(): void {
     this.#reader.reset();
     this.#membership = -1;
+    this.#ids = new Float64Array(0);
     this.#strangerSince = undefined;
   }
 
@@ -37,8 +39,11 @@ export class Frames {
       return false;
     }
     const from = this.#reader.columns;
-    if (frame.membership !== this.#membership || this.#slots.length !== from.id.length) {
+    let left = false;
+    if (frame.membership !== this.#membership) {
       this.#membership = frame.membership;
+      left = this.#left(from.id);
+      this.#ids = from.id.slice();
       this.#slots = Int32Array.from(from.id, (id) => this.columns.slotOf(id) ?? -1);
     }
     let strangers = false;
@@ -56,7 +61,13 @@ export class Frames {
       reading.state = STATES[from.state[place] ?? 0] ?? "online";
       this.columns.reading(slot, reading, now, this.skew);
     }
-    return this.#placed(strangers, now);
+    return this.#placed(strangers, now) && !left;
+  }
+
+  /** Whether one that was in the stream is not any more: it is gone, or not for us to see. */
+  #left(ids: Float64Array): boolean {
+    const there = new Set(ids);
+    return this.#ids.some((id) => !there.has(id));
   }
 
   /** Whether everybody in the stream is known, or may yet become so. */

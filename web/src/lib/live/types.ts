@@ -143,16 +143,17 @@ export interface FleetEntry {
   containers: ContainerCounts;
 }
 
-/** A device in the fleet's first state. */
-export interface DeviceEntry extends FleetEntry {
-  sample: Sample | null;
-}
+/** Figures that the fleet shows. */
+export type FleetFigure = "cpu" | "memory" | "disk" | "temperature" | "networkIn" | "networkOut";
+
+/** A device in the fleet's first state; without `sampledAt` nothing was read of it yet. */
+export type FleetDevice = FleetEntry & Partial<Pick<Sample, "sampledAt" | FleetFigure>>;
 
 /** Columns of the last minutes: `t` in epoch milliseconds, absent values null. */
 export type Recent = { t: number[] } & Record<string, (number | null)[]>;
 
 export interface FleetData {
-  devices: DeviceEntry[];
+  devices: FleetDevice[];
 }
 
 export interface DeviceData {
