@@ -82,9 +82,9 @@ examples/node_modules/.package-lock.json: examples/package-lock.json
 	$(NPM) --prefix examples ci
 	touch $@
 
-.venv/installed: examples/requirements.txt
+.venv/installed: examples/requirements.txt tests/e2e/requirements.txt
 	python3 -m venv .venv
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r examples/requirements.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r tests/e2e/requirements.txt
 	touch $@
 
 .PHONY: bench
