@@ -64,6 +64,11 @@ pub(crate) fn lock(folder: &Path, base_url: &str) -> Result<Lock, DataFolderErro
     Ok(Lock { _file: file })
 }
 
+/// Whether a hub ever ran on the folder.
+pub(crate) fn has_store(folder: &Path) -> bool {
+    folder.join(kobel_hub::store::FILE).exists()
+}
+
 /// Under which URL the hub on this folder serves, or served last.
 pub(crate) fn base_url(folder: &Path) -> Option<String> {
     let text = fs::read_to_string(folder.join(LOCK)).ok()?;

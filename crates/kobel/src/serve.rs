@@ -14,6 +14,7 @@ use std::{
 
 use kobel_collect::{
     CollectStats, Target,
+    agent::AgentLinks,
     docker::{DockerSource, Endpoints},
     local::{self, LocalSource},
 };
@@ -37,6 +38,8 @@ use crate::{
     sign_in::{self, Known, SignIn, Throttle},
     tls::{Tls, TlsError},
 };
+
+pub(crate) use signals::Signals;
 
 /// How often this machine is read.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -118,7 +121,14 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         running.await;
         "the hub"
     });
-    let watching = sign_in::watch(store.clone(), handle.clone(), known, hub_end.clone());
+    let agents = AgentLinks::new(store.clone(), handle.clone(), ingest.clone(), sources.clone());
+    let ending = agents.clone();
+    tasks.spawn(async move {
+        ending.ended().await;
+        "the agent links"
+    });
+    let watching =
+        sign_in::watch(store.clone(), handle.clone(), agents.clone(), known, hub_end.clone());
     tasks.spawn(async {
         watching.await;
         "the watch over credentials"
@@ -134,7 +144,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         measuring.await;
         "the reading of the hub's own figures"
     });
-    collect(&config, &device, &ingest, &stats, &sources, &mut tasks);
+    collect(&config, &device, &ingest, demand, &stats, &sources, &mut tasks);
 
     let ready = Readiness::default();
     let shared = Arc::new(Shared {
@@ -142,7 +152,14 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         session_lifetime: config.session_lifetime,
         secure: config.is_secure(),
         throttle: Mutex::new(Throttle::default()),
-        metrics: Gather { server: server.clone(), hub: handle, ingest, collect: stats },
+        metrics: Gather {
+            server: server.clone(),
+            hub: handle,
+            ingest,
+            collect: stats,
+            agents: agents.clone(),
+        },
+        agents,
         ready: ready.clone(),
     });
     let site = Site::new(guard, server.clone(), shared);
@@ -158,7 +175,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         }
     }
 
-    let mut signals = signals::Signals::new()?;
+    let mut signals = Signals::new()?;
     ready.set(true);
     tracing::info!(address = %config.listen, data = %config.data.display(), "listening");
     greet(&config, &store, &device).await.map_err(store_error)?;
@@ -249,12 +266,13 @@ fn collect(
     config: &Config,
     device: &StoredDevice,
     ingest: &Ingest,
+    demand: Demand,
     stats: &Arc<CollectStats>,
     cancel: &CancellationToken,
     tasks: &mut JoinSet<&'static str>,
 ) {
     let target = Target { device: device.uuid, id: device.id };
-    let source = LocalSource::new(target, ingest.clone(), PERIOD, Arc::clone(stats));
+    let source = LocalSource::new(target, ingest.clone(), demand, PERIOD, Arc::clone(stats));
     let reading = source.run(cancel.clone());
     tasks.spawn(async {
         reading.await;

@@ -17,6 +17,9 @@ use tokio::{sync::Notify, time::Instant};
 /// How long a run without a link is remembered: agents keep reports for an hour.
 const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
 
+/// How often it is looked for those that are forgotten.
+const SWEEP: Duration = Duration::from_secs(60);
+
 /// The most runs that are remembered; beyond it those that left first are forgotten.
 const RUNS: usize = 10_000;
 
@@ -100,6 +103,7 @@ pub(super) struct Speech {
 #[derive(Debug, Default)]
 struct Table {
     next_link: u64,
+    swept: Option<Instant>,
     links: BTreeMap<LinkId, Link>,
     runs: HashMap<Arc<RunName>, Run>,
     devices: HashMap<DeviceUuid, Owned>,
@@ -240,9 +244,11 @@ impl Table {
         let stays = |run: &Run| {
             run.left.is_none_or(|left| now.saturating_duration_since(left) < REMEMBERED)
         };
-        if self.runs.len() < RUNS && self.runs.values().all(stays) {
+        let recently = self.swept.is_some_and(|swept| now.saturating_duration_since(swept) < SWEEP);
+        if self.runs.len() < RUNS && recently {
             return;
         }
+        self.swept = Some(now);
         self.runs.retain(|_, run| stays(run));
         if self.runs.len() < RUNS {
             return;
@@ -310,10 +316,10 @@ mod tests {
         let second = enter(&registry, 1);
         let (_, progress) = begin(&registry, &second, "a");
         assert_eq!(first.mailbox.take().end.unwrap().message, "anew");
-        assert_eq!(
-            (progress.lock().unwrap().link, progress.lock().unwrap().last),
-            (second.link, 7)
-        );
+        {
+            let progress = progress.lock().unwrap();
+            assert_eq!((progress.link, progress.last), (second.link, 7));
+        }
         registry.leave(first.link, Some(&run), [].into_iter(), Instant::now());
         assert_eq!(registry.credentials().len(), 1);
         registry.end(CredentialId::Token(1), &HubRefusal::default());

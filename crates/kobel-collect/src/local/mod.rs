@@ -6,7 +6,7 @@ mod filesystems;
 
 use std::{sync::Arc, time::Duration};
 
-use kobel_hub::ingest::Ingest;
+use kobel_hub::{demand::Demand, ingest::Ingest};
 use kobel_wire::{Process, Sample, Timestamp};
 use tokio::{
     task::spawn_blocking,
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     CollectStats, Target,
+    edge::{Edge, Shaped},
     host::{
         Deltas, HostText, Reading,
         network::NetworkRoles,
@@ -37,6 +38,7 @@ const ROLES_EACH: u64 = 10;
 pub struct LocalSource {
     target: Target,
     ingest: Ingest,
+    demand: Demand,
     period: Duration,
     stats: Arc<CollectStats>,
 }
@@ -51,9 +53,16 @@ struct Look {
 }
 
 impl LocalSource {
-    /// A source that reports a sample each `period` under the identity of `target`.
-    pub fn new(target: Target, ingest: Ingest, period: Duration, stats: Arc<CollectStats>) -> Self {
-        Self { target, ingest, period, stats }
+    /// A source that reads the machine each `period` and reports it under the identity of `target`
+    /// as often as `demand` says.
+    pub fn new(
+        target: Target,
+        ingest: Ingest,
+        demand: Demand,
+        period: Duration,
+        stats: Arc<CollectStats>,
+    ) -> Self {
+        Self { target, ingest, demand, period, stats }
     }
 
     /// Runs until cancelled. What cannot be read is absent from the sample; a machine that gives
@@ -68,12 +77,20 @@ impl LocalSource {
         };
         let (mut deltas, mut table) = (Deltas::default(), ProcessTable::default());
         let mut roles = NetworkRoles::default();
+        let mut edge = Edge::new(self.target);
         let units = files::units();
         let mut blind = false;
         for number in 0_u64.. {
-            let due = tokio::select! {
-                () = cancel.cancelled() => return,
-                due = tick.tick() => due,
+            let due = loop {
+                tokio::select! {
+                    () = cancel.cancelled() => return,
+                    due = tick.tick() => break due,
+                    changed = self.demand.changed() => {
+                        for (_, need) in changed {
+                            self.report(edge.set_need(need));
+                        }
+                    }
+                }
             };
             self.stats.tick_was_late(Instant::now().saturating_duration_since(due));
             let wanted = (number.is_multiple_of(ROLES_EACH), number.is_multiple_of(PROCESSES_EACH));
@@ -101,8 +118,17 @@ impl LocalSource {
             sample.temperature = thermal::processor(&look.sensors);
             sample.processes = busiest(&mut table, uptime, look.processes, units);
             mounts(&mut sample, &filesystems, now);
-            self.ingest.sample(sample);
+            self.report(edge.sample(sample, now));
             self.stats.sampled();
+        }
+    }
+
+    fn report(&self, shaped: Shaped) {
+        if let Some(summary) = shaped.summary {
+            self.ingest.summary(summary);
+        }
+        if let Some(sample) = shaped.sample {
+            self.ingest.sample(sample);
         }
     }
 }

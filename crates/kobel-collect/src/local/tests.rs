@@ -1,6 +1,6 @@
 //! The source on the machine that the tests run on.
 
-use kobel_hub::ingest;
+use kobel_hub::{demand::Need, ingest};
 use kobel_wire::{DeviceId, DeviceUuid};
 
 use super::*;
@@ -20,7 +20,10 @@ async fn two_samples_agree_with_the_kernel() {
     let (ingest, inbox) = ingest::channel();
     let target = Target { device: DeviceUuid::generate(), id: DeviceId(7) };
     let (stats, cancel) = (Arc::new(CollectStats::default()), CancellationToken::new());
-    let source = LocalSource::new(target, ingest, Duration::from_millis(200), Arc::clone(&stats));
+    let demand = Demand::default();
+    demand.tell(target.device, Need::Every(Duration::from_millis(200)));
+    let period = Duration::from_millis(200);
+    let source = LocalSource::new(target, ingest, demand, period, Arc::clone(&stats));
     let running = tokio::spawn(source.run(cancel.clone()));
     let next = async || loop {
         let update = inbox.take().await.remove(&target.device).unwrap();

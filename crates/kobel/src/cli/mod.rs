@@ -1,5 +1,6 @@
 //! The command line.
 
+mod simulate;
 mod table;
 mod token;
 mod user;
@@ -7,6 +8,7 @@ mod user;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use kobel_collect::agent::{DialError, HubUrlError};
 use kobel_hub::{
     access::DeviceScope,
     store::{Store, StoreError},
@@ -35,6 +37,7 @@ Examples:
   kobel serve                     watch this machine; prints a link to sign in
   kobel token create ci           a token for a program that reads along
   kobel user add ann              an account for somebody who looks
+  kobel simulate                  a hundred made-up servers, to see what it looks like
   kobel <command> --help          more about a command";
 
 const SERVE_EXAMPLES: &str = "\
@@ -71,6 +74,9 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     User(user::Command),
+    /// Attach made-up servers and containers to a hub, as agents of real ones would
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::Simulate),
     /// Load a hub, or any other Socket.IO server, with real clients, and measure what they get
     #[command(after_help = kobel_load::EXAMPLES)]
     Load(Box<kobel_load::LoadArgs>),
@@ -91,6 +97,17 @@ pub(crate) enum CliError {
     Password(std::io::Error),
     #[error("the two passwords differ")]
     PasswordsDiffer,
+    #[error(
+        "no hub's data is in {0}: name a hub by --hub and a token of the role agent by --token \
+         (kobel token create NAME --role agent, where the hub runs), or its folder by --data"
+    )]
+    NoToken(PathBuf),
+    #[error(transparent)]
+    HubUrl(#[from] HubUrlError),
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
     #[error(transparent)]
     Load(#[from] kobel_load::LoadError),
     #[error("some connections failed; the report says which")]
@@ -106,6 +123,7 @@ impl Cli {
                 logging::start(config.log_format, &config.log)?;
                 Ok(serve::run(config).await?)
             }
+            Command::Simulate(simulate) => Box::pin(simulate.run(&self.common)).await,
             Command::Load(args) => {
                 // Its loop is as large as all that it may do.
                 let report = Box::pin(kobel_load::run(*args)).await?;

@@ -29,7 +29,9 @@ Examples:
   kobel token create wallboard
       sees every device, until it is revoked
   kobel token create ci --expires 90d --device 0198c0de-0000-7000-8000-0000000000ab
-      sees one device, for 90 days";
+      sees one device, for 90 days
+  kobel token create web-1 --role agent
+      for an agent: it reports, and sees nothing";
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
@@ -38,7 +40,7 @@ pub(super) struct Create {
     /// Whose token it is; it does and sees no more than that account [default: the first admin]
     #[arg(long, value_name = "USER")]
     account: Option<String>,
-    /// What it may do: viewer or admin
+    /// What it may do: viewer, admin, or agent for an agent to report by
     #[arg(long, value_name = "ROLE", default_value = "viewer")]
     role: Role,
     /// A device that it may see; without one it sees what its account sees [repeatable]

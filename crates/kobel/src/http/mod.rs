@@ -1,5 +1,6 @@
 //! The HTTP side: one port for the page, the API, the live connection, metrics and health.
 
+mod agent;
 pub(crate) mod cookie;
 mod error;
 mod guard;
@@ -21,6 +22,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
+use kobel_collect::agent::AgentLinks;
 use kobel_fanout::{Client, Server};
 use kobel_hub::store::Store;
 use tower::ServiceExt;
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub secure: bool,
     /// Failed sign-ins. Held for a look into a table.
     pub throttle: Mutex<Throttle>,
+    /// The links of agents.
+    pub agents: AgentLinks,
     /// What `/metrics` shows.
     pub metrics: Gather,
     /// Whether the hub is ready for viewers.
@@ -70,6 +74,7 @@ impl Site {
             .route("/session", get(session::show).post(session::sign_in).delete(session::sign_out))
             .route("/session/link", post(session::sign_in_by_link))
             .route("/account/password", put(session::set_password))
+            .route("/agent", get(agent::open))
             .fallback(async || ApiError::not_found("no such path in the API"));
         let router = Router::new()
             .nest("/api/v1", api)

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use kobel_fanout::Client;
-use kobel_wire::Timestamp;
+use kobel_wire::{Role, Timestamp};
 
 use super::{State, error::ApiError};
 
@@ -65,8 +65,9 @@ pub(crate) async fn metrics(
             Some(token) => shared.store.by_token(token, Timestamp::now()).await?,
             None => None,
         };
-        if known.is_none() {
-            let message = "metrics: send an API token as Authorization: Bearer …";
+        // An agent reports; it reads nothing.
+        if known.is_none_or(|principal| principal.access.role == Role::Agent) {
+            let message = "metrics: send a viewer's token as Authorization: Bearer …";
             return Err(ApiError::unauthorized(message));
         }
     }

@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use kobel_collect::CollectSnapshot;
+use kobel_collect::{
+    CollectSnapshot,
+    agent::{AgentSnapshot, RefusedReason},
+};
 use kobel_fanout::{Histogram, Latency, Snapshot};
 use kobel_hub::{ingest::Replaced, live::LiveStats, room::RoomKind, system::ProcessReading};
 use prometheus_client::{
@@ -21,6 +24,7 @@ pub(crate) struct Exported {
     pub hub: LiveStats,
     pub replaced: Replaced,
     pub collect: CollectSnapshot,
+    pub agents: AgentSnapshot,
     pub process: ProcessReading,
 }
 
@@ -83,6 +87,7 @@ impl Collector for Exported {
         self.fanout(&mut out)?;
         self.hub(&mut out)?;
         self.collect(&mut out)?;
+        self.agents(&mut out)?;
         self.process(&mut out)
     }
 }
@@ -232,6 +237,27 @@ impl Exported {
         out.counter("kobel_collect_container_events", help, collect.container_events)?;
         let help = "How often a container engine was reached again after it had been lost";
         out.counter("kobel_collect_engine_reconnects", help, collect.engine_reconnects)
+    }
+
+    fn agents(&self, out: &mut Out<'_>) -> fmt::Result {
+        let agents = &self.agents;
+        out.gauge("kobel_agent_links", "Agents that are connected", agents.links)?;
+        out.gauge("kobel_agent_devices", "Devices that agents speak for", agents.devices)?;
+        let help = "Messages from agents";
+        out.counter("kobel_agent_messages_received", help, agents.messages)?;
+        out.counter("kobel_agent_bytes_received", "Bytes of these", agents.bytes)?;
+        let help = "Reports from agents, by kind";
+        let reports = [("sample", agents.samples), ("summary", agents.summaries)];
+        let labelled = reports.map(|(kind, count)| ([("kind", kind)], count));
+        out.counters("kobel_agent_reports_received", help, labelled)?;
+        let help = "Reports that agents gave up while the hub was away for too long";
+        out.counter("kobel_agent_reports_shed", help, agents.shed)?;
+        let refused = RefusedReason::ALL.iter().zip(agents.refused);
+        out.counters(
+            "kobel_agent_refused",
+            "What of agents was not taken, by reason",
+            refused.map(|(reason, count)| ([("reason", reason.as_str())], count)),
+        )
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@ mod process;
 
 use std::sync::Arc;
 
-use kobel_collect::CollectStats;
+use kobel_collect::{CollectStats, agent::AgentLinks};
 use kobel_fanout::Server;
 use kobel_hub::{hub::HubHandle, ingest::Ingest};
 use prometheus_client::{encoding::text::encode, registry::Registry};
@@ -26,6 +26,8 @@ pub(crate) struct Gather {
     pub ingest: Ingest,
     /// The sources.
     pub collect: Arc<CollectStats>,
+    /// The links of agents.
+    pub agents: AgentLinks,
 }
 
 impl Gather {
@@ -36,6 +38,7 @@ impl Gather {
             hub: self.hub.stats(),
             replaced: self.ingest.replaced(),
             collect: self.collect.snapshot(),
+            agents: self.agents.snapshot(),
             process: process::read(),
         };
         let mut registry = Registry::default();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kobel_fanout::Handshake;
 use kobel_hub::{access::Principal, gate::Authenticate, store::Store};
 use kobel_wire::{
-    Timestamp,
+    Role, Timestamp,
     event::{ErrorBody, ErrorCode},
 };
 use serde_json::value::RawValue;
@@ -73,7 +73,7 @@ impl Authenticate for SignIn {
             }
         };
         let missing = match self.known.look(kind, credential, now) {
-            Ok(principal) => return Ok(principal),
+            Ok(principal) => return viewer(principal),
             Err(missing) => missing,
         };
         let found = match kind {
@@ -83,7 +83,7 @@ impl Authenticate for SignIn {
         match found {
             Ok(Some(principal)) => {
                 self.known.learn(&missing, &principal);
-                Ok(principal)
+                viewer(principal)
             }
             Ok(None) => Err(unauthorized(message)),
             Err(error) => {
@@ -93,4 +93,14 @@ impl Authenticate for SignIn {
             }
         }
     }
+}
+
+/// Whoever may look at anything at all.
+fn viewer(principal: Principal) -> Result<Principal, ErrorBody> {
+    if principal.access.role == Role::Agent {
+        let message =
+            "this token is an agent's: it opens the agent link and nothing else".to_owned();
+        return Err(ErrorBody { code: ErrorCode::Unauthorized, message });
+    }
+    Ok(principal)
 }

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use kobel_collect::agent::AgentLinks;
 use kobel_hub::{hub::HubHandle, store::Store};
 use kobel_wire::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -29,6 +30,7 @@ const NOTE_USE: Duration = Duration::from_secs(30);
 pub(crate) async fn watch(
     store: Store,
     hub: HubHandle,
+    agents: AgentLinks,
     known: Arc<Known>,
     cancel: CancellationToken,
 ) {
@@ -59,12 +61,15 @@ pub(crate) async fn watch(
         // Before anything else: nobody comes in by what was known before the change.
         known.forget();
         looked = now;
-        for (credential, access) in hub.credentials().await {
+        let mut held = hub.credentials().await;
+        held.extend(agents.credentials());
+        for (credential, access) in held {
             match store.access_by(credential, Timestamp::now()).await {
                 Ok(Some(now)) if now == access => {}
                 Ok(_) => {
                     tracing::info!(?credential, "revoked or changed: its sockets are closed");
                     hub.revoke(credential).await;
+                    agents.revoke(credential);
                 }
                 Err(error) => {
                     tracing::error!(%error, "cannot look up a credential");
