@@ -16,6 +16,7 @@ const DRAIN_TURN: Duration = Duration::from_millis(20);
 /// Says farewell, lets what waits go out for at most `grace`, and closes everything.
 pub(super) async fn drain(
     shard: &Rc<RefCell<Shard>>,
+    behind: Vec<Command>,
     commands: &mut mpsc::Receiver<Command>,
     grace: Duration,
     farewell: &command::Farewell,
@@ -25,6 +26,9 @@ pub(super) async fn drain(
         if let Some(frame) = farewell(socket) {
             shard.borrow_mut().emit(socket, &frame);
         }
+    }
+    for command in behind {
+        late(shard, command);
     }
     let end = Instant::now() + grace;
     let mut turn = interval(DRAIN_TURN);
@@ -41,18 +45,25 @@ pub(super) async fn drain(
             // Polling clients come by here to take their farewell.
             command = commands.recv() => match command {
                 None => break,
-                Some(Command::OpenPolling { reply, .. }) => {
-                    let _ = reply.send(Reply::Closing);
-                }
-                // A socket that is dropped is closed.
-                Some(Command::OpenWebSocket { .. } | Command::Upgrade { .. }) => {}
-                Some(command) => command::handle(shard, command),
+                Some(command) => late(shard, command),
             },
         }
     }
     let mut shard = shard.borrow_mut();
     for key in shard.keys() {
         shard.close(key, DisconnectReason::Shutdown);
+    }
+}
+
+/// A command that comes when the end has begun.
+fn late(shard: &Rc<RefCell<Shard>>, command: Command) {
+    match command {
+        Command::OpenPolling { reply, .. } => {
+            let _ = reply.send(Reply::Closing);
+        }
+        // A socket that is dropped is closed.
+        Command::OpenWebSocket { .. } | Command::Upgrade { .. } => {}
+        command => command::handle(shard, command),
     }
 }
 

@@ -169,10 +169,14 @@ pub(crate) async fn run(
                     () = sleep_until(gather_until.unwrap_or_else(Instant::now)),
                         if gather_until.is_some() => shard.borrow_mut().send_all_gathered(),
                 }
-                for command in batch.drain(..) {
+                let mut handed = batch.drain(..);
+                while let Some(command) = handed.next() {
                     if let Command::Shutdown { grace, farewell, done } = command {
                         shard.borrow_mut().send_all_gathered();
-                        drain::drain(&shard, &mut commands, grace, &*farewell).await;
+                        // What came behind it at the same time, such as polls, is heard all the
+                        // same.
+                        let behind: Vec<_> = handed.collect();
+                        drain::drain(&shard, behind, &mut commands, grace, &*farewell).await;
                         // Nobody waits where the server was dropped meanwhile.
                         let _ = done.send(());
                         return;

@@ -47,6 +47,22 @@ async fn everybody_is_told_and_closed() {
 }
 
 #[tokio::test]
+async fn a_poll_that_comes_with_the_shutdown_is_answered() {
+    let fixture = Fixture::new().await;
+    let polling = fixture.polling().await;
+    // The shard finds both at once when it comes back from this.
+    let mut ws = fixture.ws().await;
+    ws.send(r#"42["block",300]"#).await;
+    fixture.app.blocked().await;
+    let farewell = |_| Frame::event("/", "serverShutdown", &1, Policy::Deliver).ok();
+    let end = fixture.server.shutdown(LONG, farewell);
+    let both = async { tokio::join!(end, polling.get()) };
+    let ((), told) = tokio::time::timeout(LONG / 2, both).await.expect("it waited for the end");
+    assert_eq!(told.body, r#"42["serverShutdown",1]"#);
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn the_grace_ends_though_a_client_does_not_read() {
     let fixture = Fixture::new().await;
     let polling = fixture.polling().await;

@@ -1,23 +1,34 @@
 //! An application with a little of everything.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use kobel_fanout::{
     ConnectError, ConnectRequest, Context, DisconnectReason, Event, Frame, Handler, Policy, Room,
     SocketId,
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
 /// Lets clients into `/`, `/admin` and `/n/…`, refuses `/deny` with data, decides about `/later` when the
-/// test does, and knows the events `echo`, `join`, `leave`, `bye`.
+/// test does, and knows the events `echo`, `join`, `leave`, `block` and
+/// `bye`.
 #[derive(Default)]
 pub(crate) struct App {
     connected: Mutex<Vec<SocketId>>,
     gone: Mutex<Vec<(SocketId, DisconnectReason)>>,
     later: Mutex<Vec<ConnectRequest>>,
+    blocked: Notify,
 }
 
 impl App {
+    /// Waits until a client's `block` holds a shard.
+    pub(crate) async fn blocked(&self) {
+        self.blocked.notified().await;
+    }
+
     /// Every socket that was let in, oldest first.
     pub(crate) fn connected(&self) -> Vec<SocketId> {
         lock(&self.connected).clone()
@@ -72,6 +83,11 @@ impl Handler for App {
                 if let Some(ack) = ack {
                     cx.ack(ack, &"left").unwrap();
                 }
+            }
+            ("block", _) => {
+                self.blocked.notify_one();
+                let ms = serde_json::from_str(event.args[0].get()).unwrap();
+                std::thread::sleep(Duration::from_millis(ms));
             }
             ("bye", _) => cx.disconnect(),
             _ => {}
