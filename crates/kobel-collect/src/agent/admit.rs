@@ -106,7 +106,9 @@ fn count(mut rest: &[u8], parts: &[Part], left: &mut u32) -> Result<(), Unreadab
                     // Decoding says it in prost's words.
                     return Ok(());
                 };
-                count(inner, part.within, left)?;
+                if !part.within.is_empty() {
+                    count(inner, part.within, left)?;
+                }
                 rest = behind;
             }
             _ => skip_field(wire_type, tag, &mut rest, DecodeContext::default())?,

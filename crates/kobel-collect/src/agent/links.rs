@@ -195,7 +195,7 @@ impl Shared {
         task.session.end(&reason, Instant::now());
         let (instance, software) = task.session.name();
         tracing::info!(
-            token = %task.principal.name, instance, software,
+            account = %task.principal.name, instance, software,
             devices = task.session.device_count(), reason, "an agent's link ended"
         );
         // Best effort: whoever is gone does not hear it.
@@ -284,7 +284,7 @@ impl<S: Socket> LinkTask<'_, S> {
         drop(bytes);
         if !had_begun && self.session.has_begun() {
             let (instance, software) = self.session.name();
-            tracing::info!(token = %self.principal.name, instance, software, "an agent has come");
+            tracing::info!(account = %self.principal.name, instance, software, "an agent has come");
         }
         match step {
             Step::Nothing => Ok(None),
