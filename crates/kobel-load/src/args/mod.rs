@@ -95,8 +95,8 @@ pub struct LoadArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = span)]
     pub duration: Duration,
 
-    /// What each connection subscribes to, in Kobel: dashboard; device for all devices in turn, one
-    /// a connection; device:UUID; container:ID [repeatable] [default: dashboard, without --emit]
+    /// What each connection subscribes to, in Kobel: dashboard; fleet; device for all devices in turn,
+    /// one a connection; device:UUID; container:ID [repeatable] [default: dashboard, without --emit]
     #[arg(long = "room", value_name = "ROOM")]
     pub rooms_of_kobel: Vec<RoomArg>,
 
@@ -104,7 +104,8 @@ pub struct LoadArgs {
     #[arg(long, value_enum, default_value = "json")]
     pub format: FormatArg,
 
-    /// At most one of a Kobel's samples in so many seconds; auto: each
+    /// At most one of a Kobel's samples in so many seconds; auto: by how lately a client did something,
+    /// and these do nothing once they have subscribed
     #[arg(long, value_name = "SECONDS", default_value = "auto", value_parser = sample_rate)]
     pub rate: SampleRate,
 
@@ -229,14 +230,16 @@ impl LoadArgs {
     fn subscribe(&self, room: &RoomArg) -> Emit {
         let (kind, id) = match room {
             RoomArg::Dashboard => ("dashboard", None),
+            RoomArg::Fleet => ("fleet", None),
             RoomArg::EachDevice => ("device", Some("{device}")),
             RoomArg::Device(id) => ("device", Some(id.as_str())),
             RoomArg::Container(id) => ("container", Some(id.as_str())),
         };
         let mut options = serde_json::Map::new();
         if self.format != FormatArg::Json {
-            let format = if self.format == FormatArg::Metr { "metr" } else { "protobuf" };
+            let (format, version) = self.format.asked();
             options.insert("format".into(), format.into());
+            options.extend(version.map(|version| ("version".into(), version.into())));
         }
         if let Some(seconds) = self.rate {
             options.insert("rate".into(), seconds.into());

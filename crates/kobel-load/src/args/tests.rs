@@ -51,11 +51,11 @@ fn what_is_emitted() {
         args(list).subscriptions(vec!["d0".into(), "d1".into()]).unwrap().packets(number).collect()
     };
     assert_eq!(of(&[], 0), [r#"420["subscribe",{"options":{},"type":"dashboard"}]"#]);
-    let kobel = ["--room", "device", "--rate", "5", "--format", "metr", "--batch"];
+    let kobel = ["--room", "device", "--rate", "5", "--format", "metr2", "--batch"];
     assert_eq!(
         of(&kobel, 3),
         [
-            r#"420["subscribe",{"id":"d1","options":{"batch":true,"format":"metr","rate":5.0},"type":"device"}]"#
+            r#"420["subscribe",{"id":"d1","options":{"batch":true,"format":"metr","rate":5,"version":2},"type":"device"}]"#
         ]
     );
     let other = ["--emit", "join", "\"room-{room}\"", "--rooms", "10", "--emit", "hi", "{n}"];
@@ -73,6 +73,7 @@ fn wrong_options_are_refused() {
         &["--duration", "soon"],
         &["--room", "everything"],
         &["--rate", "0"],
+        &["--rate", "1.5"],
         &["--header", "x"],
         &["--header", "x: y\r\nz: w"],
         &["--stamp", "a\"b"],

@@ -68,6 +68,8 @@ pub enum RoomArg {
     Device(String),
     /// A container, by the engine's id.
     Container(String),
+    /// The fleet.
+    Fleet,
 }
 
 impl FromStr for RoomArg {
@@ -76,11 +78,12 @@ impl FromStr for RoomArg {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "dashboard" => Ok(Self::Dashboard),
+            None if text == "fleet" => Ok(Self::Fleet),
             None if text == "device" => Ok(Self::EachDevice),
             Some(("device", id)) if !id.is_empty() => Ok(Self::Device(id.into())),
             Some(("container", id)) if !id.is_empty() => Ok(Self::Container(id.into())),
             _ => Err(format!(
-                "{text:?} is no room: write dashboard, device, device:UUID or container:ID"
+                "{text:?} is no room: write dashboard, fleet, device, device:UUID or container:ID"
             )),
         }
     }
@@ -91,14 +94,28 @@ impl FromStr for RoomArg {
 pub enum FormatArg {
     /// JSON.
     Json,
-    /// Protocol Buffers; such events have no latency, as they have no stamp as text.
+    /// Protocol Buffers.
     Protobuf,
-    /// METR; the same holds.
+    /// METR, version 1.
     Metr,
+    /// METR, version 2.
+    Metr2,
 }
 
-/// How often a Kobel sends samples: `None` for each.
-pub type SampleRate = Option<f64>;
+impl FormatArg {
+    /// The `format` and the `version` of a subscribe.
+    pub(crate) fn asked(self) -> (&'static str, Option<u8>) {
+        match self {
+            Self::Json => ("json", None),
+            Self::Protobuf => ("protobuf", None),
+            Self::Metr => ("metr", None),
+            Self::Metr2 => ("metr", Some(2)),
+        }
+    }
+}
+
+/// How often a Kobel sends samples, in seconds: `None` by the viewer's tier.
+pub type SampleRate = Option<u8>;
 
 pub(crate) fn sample_rate(text: &str) -> Result<SampleRate, String> {
     match text {
@@ -106,9 +123,9 @@ pub(crate) fn sample_rate(text: &str) -> Result<SampleRate, String> {
         _ => text
             .parse()
             .ok()
-            .filter(|seconds| (1.0..=60.0).contains(seconds))
+            .filter(|seconds| (1..=60).contains(seconds))
             .map(Some)
-            .ok_or_else(|| format!("{text:?} is neither auto nor 1 to 60 seconds")),
+            .ok_or_else(|| format!("{text:?} is neither auto nor whole seconds from 1 to 60")),
     }
 }
 
