@@ -303,7 +303,7 @@ impl Outbox {
     }
 
     /// The next `AgentMessage` of reports; `None` when nothing waits.
-    pub(super) fn next(&mut self, wall: Timestamp, now: Instant) -> Option<Vec<u8>> {
+    pub(crate) fn next(&mut self, wall: Timestamp, now: Instant) -> Option<Vec<u8>> {
         self.shed(now);
         if self.is_empty() {
             return None;
