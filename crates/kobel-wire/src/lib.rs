@@ -16,6 +16,7 @@ mod summary;
 mod time;
 
 pub mod event;
+pub mod log;
 pub mod metr;
 pub mod proto;
 pub mod system;
