@@ -32,6 +32,9 @@ pub(crate) struct Setup {
 pub(crate) trait Sink {
     /// An event, as the JSON array of its name and arguments.
     fn event(&mut self, json: &[u8]);
+
+    /// An attachment of the event before it, of so many bytes.
+    fn attachment(&mut self, _len: usize) {}
 }
 
 /// Why a session ended or did not come to be. The text is what it is counted under.

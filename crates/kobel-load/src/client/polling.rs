@@ -76,8 +76,9 @@ impl Polling {
 
     fn payload(&mut self, body: &[u8], setup: &Setup, sink: &mut impl Sink) -> Result<(), Failure> {
         for text in body.split(|byte| *byte == SEPARATOR) {
-            // An attachment, in base64: counted with its event.
-            if text.first() == Some(&b'b') {
+            // An attachment, in base64.
+            if let Some((b'b', base64)) = text.split_first() {
+                sink.attachment(base64.len() / 4 * 3);
                 continue;
             }
             if let Packet::Open(json) = Packet::read(text)? {

@@ -66,8 +66,8 @@ impl WebSocket {
                     let mut reply = |packet: &[u8]| out.frame(Opcode::Text, packet);
                     self.core.packet(frame.payload, setup, &mut reply, sink)?;
                 }
-                // An attachment: counted with its event.
-                (Opcode::Binary, true, false) | (Opcode::Pong, ..) => {}
+                (Opcode::Binary, true, false) => sink.attachment(frame.payload.len()),
+                (Opcode::Pong, ..) => {}
                 (Opcode::Ping, ..) => out.frame(Opcode::Pong, frame.payload),
                 (Opcode::Close, ..) => {
                     return Err(match frame.payload {
@@ -101,7 +101,11 @@ impl WebSocket {
             return Err(ProtocolError::TooLarge.into());
         }
         message.extend_from_slice(payload);
-        if last && let Some(message) = self.fragments.take().filter(|_| self.text) {
+        if last && let Some(message) = self.fragments.take() {
+            if !self.text {
+                sink.attachment(message.len());
+                return Ok(());
+            }
             let mut reply = |packet: &[u8]| out.frame(Opcode::Text, packet);
             self.core.packet(&message, setup, &mut reply, sink)?;
         }

@@ -98,6 +98,12 @@ impl Sink for Meter {
             None => self.tally.unstamped += 1,
         }
     }
+
+    fn attachment(&mut self, len: usize) {
+        if self.measuring {
+            self.tally.bytes += len as u64;
+        }
+    }
 }
 
 /// Runs a worker until it is told to end or nobody tells it anything any more.

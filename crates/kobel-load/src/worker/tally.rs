@@ -68,7 +68,7 @@ impl<'de> Deserialize<'de> for Times {
 /// What a worker counted over some time.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Tally {
-    /// Events, and the bytes of their JSON.
+    /// Events, and the bytes of their JSON and attachments.
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     /// Events without a stamp.
