@@ -117,6 +117,11 @@ fn count(mut rest: &[u8], parts: &[Part], left: &mut u32) -> Result<(), Unreadab
     Ok(())
 }
 
+/// The value as it was before it became an f32: 12.5 and 0.1, not 0.10000000149011612.
+fn hundredths(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
+}
+
 /// Makes values fit, and counts what it left out.
 #[derive(Debug)]
 pub(super) struct Admit {
@@ -151,7 +156,7 @@ impl Admit {
         let value = f64::from(value?);
         // A little over is rounding.
         if value.is_finite() && (0.0..=most * 1.01).contains(&value) {
-            return Some(value.min(most));
+            return Some(hundredths(value.min(most)));
         }
         self.bad_values += 1;
         None
@@ -162,14 +167,15 @@ impl Admit {
     }
 
     fn rate(&mut self, value: Option<f32>) -> Option<f64> {
-        self.within(value, MOST_RATE)
+        // Whole bytes: what an f32 has behind the point is not there.
+        self.within(value, MOST_RATE).map(f64::round)
     }
 
     fn degrees(&mut self, value: Option<f32>) -> Option<f64> {
         let value = f64::from(value?);
         let good = value.is_finite() && (-100.0..=300.0).contains(&value);
         self.bad_values += u64::from(!good);
-        good.then_some(value)
+        good.then(|| hundredths(value))
     }
 
     fn bytes(&mut self, value: Option<u64>) -> Option<u64> {

@@ -9,7 +9,7 @@ mod window;
 
 use std::time::Duration;
 
-use kobel_hub::demand::Need;
+use kobel_hub::demand::{Need, UNWATCHED};
 use kobel_wire::{Sample, Summary};
 use tokio::time::Instant;
 
@@ -25,6 +25,8 @@ const EARLY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Edge {
     target: Target,
+    /// How much earlier the first summary comes.
+    phase: Duration,
     need: Need,
     window: Window,
     /// The newest sample and when it was read, while it has not been sent.
@@ -45,9 +47,14 @@ pub struct Shaped {
 impl Edge {
     /// A device that nobody watches yet. Its first sample is sent when it comes, the first summary
     /// with it.
-    pub fn new(target: Target) -> Self {
-        let window = Window::default();
-        Self { target, need: Need::Unwatched, window, unsent: None, sent: None }
+    ///
+    /// When nobody watches it any longer, the first summary comes by `phase` earlier than 30 s
+    /// later: whoever leaves a view of a thousand devices leaves them all at once, and their
+    /// summaries should not come all at once for ever. Beyond 30 s it is the rest.
+    pub fn new(target: Target, phase: Duration) -> Self {
+        let phase = Duration::from_secs(phase.as_secs() % UNWATCHED.as_secs());
+        let (need, window) = (Need::Unwatched, Window::default());
+        Self { target, phase, need, window, unsent: None, sent: None }
     }
 
     /// What is needed now.
@@ -62,6 +69,9 @@ impl Edge {
         let mut shaped = Shaped::default();
         if before == Need::Unwatched && need != before {
             shaped.summary = self.window.take(self.target);
+        }
+        if need == Need::Unwatched && need != before {
+            self.sent = self.sent.map(|sent| sent.checked_sub(self.phase).unwrap_or(sent));
         }
         if need.period() < before.period()
             && let Some((sample, read)) = self.unsent.take()

@@ -21,8 +21,12 @@ fn second_of(at: Timestamp) -> u64 {
 
 /// What an edge sends of a device that is read each second, with needs that change.
 fn run(seconds: u64, needs: &[(u64, Need)]) -> Vec<(u64, Shaped)> {
+    run_with(Duration::ZERO, seconds, needs)
+}
+
+fn run_with(phase: Duration, seconds: u64, needs: &[(u64, Need)]) -> Vec<(u64, Shaped)> {
     let start = Instant::now();
-    let mut edge = Edge::new(target());
+    let mut edge = Edge::new(target(), phase);
     let mut sent = Vec::new();
     for second in 0..seconds {
         let now = start + SECOND * second as u32;
@@ -83,9 +87,21 @@ fn nothing_is_sent_twice_when_the_need_goes_up() {
 }
 
 #[test]
+fn devices_that_are_left_at_once_are_summarised_in_turn() {
+    for phase in [0, 1, 17, 29, 30 + 17] {
+        let needs = [(0, every(1)), (9, Need::Unwatched)];
+        let sent = run_with(Duration::from_secs(phase), 100, &needs);
+        let first = 9 + 30 - phase % 30;
+        let summaries: Vec<_> = summaries(&sent).iter().map(|(at, ..)| *at).collect();
+        assert_eq!(summaries, [0, first, first + 30, first + 60][..summaries.len()], "{phase}");
+        assert!(summaries.len() >= 3);
+    }
+}
+
+#[test]
 fn an_early_timer_costs_no_second() {
     let start = Instant::now();
-    let mut edge = Edge::new(target());
+    let mut edge = Edge::new(target(), Duration::ZERO);
     edge.set_need(every(1));
     for second in 0..10_u32 {
         // A tenth early, a tenth late, in turn.
@@ -122,13 +138,13 @@ proptest! {
     /// are within the summary's, and no sample is sent twice or out of order.
     #[test]
     fn nothing_is_lost_while_nobody_watches(
-        needs in prop::collection::vec((0_u64..200, 0_u64..=30), 0..12)
+        needs in prop::collection::vec((0_u64..200, 0_u64..=30), 0..12), phase in 0_u64..40
     ) {
         let needs: Vec<_> = needs
             .into_iter()
             .map(|(at, seconds)| (at, if seconds == 0 { Need::Unwatched } else { every(seconds) }))
             .collect();
-        let sent = run(200, &needs);
+        let sent = run_with(Duration::from_secs(phase), 200, &needs);
         let samples = samples(&sent);
         prop_assert!(samples.windows(2).all(|pair| pair[0].1 < pair[1].1), "{samples:?}");
         // A sample that comes at once is never older than a second.

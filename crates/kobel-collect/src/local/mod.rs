@@ -77,7 +77,7 @@ impl LocalSource {
         };
         let (mut deltas, mut table) = (Deltas::default(), ProcessTable::default());
         let mut roles = NetworkRoles::default();
-        let mut edge = Edge::new(self.target);
+        let mut edge = Edge::new(self.target, Duration::ZERO);
         let units = files::units();
         let mut blind = false;
         for number in 0_u64.. {

@@ -43,6 +43,9 @@ const WAITING: usize = 2 << 20;
 struct Due {
     /// A sample in so many seconds; 0: nobody watches.
     period: u8,
+    /// When it is summarised, in seconds of half a minute: each in its own, also when somebody
+    /// leaves all of them at once.
+    phase: u64,
     /// Whether the hub takes it from us.
     taken: bool,
     /// Whether the hub was told that it can be reached.
@@ -80,16 +83,15 @@ impl Part {
         let mut changes = BinaryHeap::new();
         for (n, host) in hosts.iter().enumerate() {
             slots[host.key.part(50).below(SLOTS) as usize].push(n as u32);
-            // As if it had been summarised some time in the last half minute.
-            let last = t - host.key.part(51).below(SUMMARY);
             // The first samples come at once: until then the hub has nothing to show.
             due.push(Due {
                 period: 0,
+                phase: host.key.part(51).below(SUMMARY),
                 taken: true,
                 reachable: true,
                 sampled: 0,
-                summarised: last,
-                figured: last,
+                summarised: t,
+                figured: t,
             });
             let own: Vec<_> = (0..containers).map(|number| Nature::of(host, number)).collect();
             for (number, nature) in own.iter().enumerate() {
@@ -141,7 +143,8 @@ impl Part {
             return;
         }
         let watched = due.period > 0;
-        let summary_due = !watched && t >= due.summarised + SUMMARY;
+        let its_turn = t % SUMMARY == due.phase || t >= due.summarised + SUMMARY;
+        let summary_due = !watched && its_turn && t > due.summarised;
         let first = due.sampled == 0;
         if summary_due {
             self.summarise(device, t, at_ms % 1_000, outbox, now);

@@ -132,10 +132,24 @@ fn a_watched_host_comes_each_second_and_at_once() {
     clock.pass(2_000);
     assert_eq!(samples(&clock.event(Event::Need(device, every(1))), device).len(), 1);
     clock.event(Event::Need(device, Need::Unwatched));
-    let sent = clock.pass(29_000);
-    assert_eq!(samples(&sent, device), [0_i64; 0]);
-    let summed: Vec<_> = summaries(&clock.pass(2_000), device).iter().map(|s| s.1).collect();
-    assert_eq!(summed, [30]);
+    let sent = clock.pass(65_000);
+    let summaries = summaries(&sent, device);
+    assert_eq!(samples(&sent, device), summaries.iter().map(|s| s.0).collect::<Vec<_>>());
+    assert_eq!(summaries[1].1, 30, "{summaries:?}");
+}
+
+#[test]
+fn hosts_that_are_left_at_once_are_summarised_in_turn() {
+    let mut clock = Clock::new(300, 0);
+    (0..300).for_each(|device| drop(clock.event(Event::Need(device, every(1)))));
+    clock.pass(5_000);
+    (0..300).for_each(|device| drop(clock.event(Event::Need(device, Need::Unwatched))));
+    let sent = clock.pass(60_000);
+    let mut each_second = HashMap::<i64, usize>::new();
+    for (at, reports) in &sent {
+        *each_second.entry(at / 1_000).or_default() += reports.numbered.len();
+    }
+    assert!(each_second.len() > 55 && each_second.values().all(|n| *n < 30), "{each_second:?}");
 }
 
 #[test]
