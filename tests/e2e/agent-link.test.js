@@ -19,7 +19,9 @@ after(async () => {
 });
 
 const refused = async () => {
-  const lines = (await hub.metrics()).matchAll(/kobel_agent_refused_total\{reason="(\w+)"\} (\d+)/g);
+  const lines = (await hub.metrics()).matchAll(
+    /kobel_agent_refused_total\{reason="(\w+)"\} (\d+)/g,
+  );
   return Object.fromEntries([...lines].map(([, reason, count]) => [reason, Number(count)]));
 };
 

@@ -80,7 +80,11 @@ test("a fleet is there within seconds, with plausible values", async () => {
 });
 
 test("nobody watches: half a minute's summaries and nothing else", async () => {
-  await until("somebody watches", async () => (await metric("kobel_devices_watched")) === 0, 15_000);
+  await until(
+    "somebody watches",
+    async () => (await metric("kobel_devices_watched")) === 0,
+    15_000,
+  );
   const before = { samples: await reports("sample"), summaries: await reports("summary") };
   await new Promise((resolve) => setTimeout(resolve, 6_000));
   const samples = (await reports("sample")) - before.samples;
@@ -88,7 +92,7 @@ test("nobody watches: half a minute's summaries and nothing else", async () => {
   // 50 in 30 s are 10 in 6 s; at one a second they would be 300.
   assert.ok(summaries >= 3 && summaries <= 20, `${summaries} summaries`);
   assert.ok(samples <= summaries + 5, `${samples} samples`);
-  assert.ok((await metric('kobel_samples_saved_total{by="demand"}')) > 100);
+  assert.ok((await metric('kobel_samples_saved_total{by="demand"}')) > summaries);
 });
 
 test("one is watched: each second within 1.5 s, and no longer 10 s after", async () => {

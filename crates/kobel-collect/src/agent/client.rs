@@ -169,7 +169,7 @@ impl Client {
             HubMessage::decode(bytes).map_err(|error| Refused::Protocol(error.to_string()))?;
         match message.body {
             Some(hub_message::Body::Welcome(welcome)) => self.welcome(&welcome),
-            Some(hub_message::Body::Refusal(refusal)) => Err(refused(refusal)),
+            Some(hub_message::Body::Refusal(refusal)) => Err(refused(&refusal)),
             Some(hub_message::Body::Claimed(answer)) => {
                 let Phase::Claimed(to) = self.phase else {
                     return Err(Refused::Protocol("an answer to no claim".into()));
@@ -233,7 +233,7 @@ fn need(seconds: u32) -> Need {
     }
 }
 
-fn refused(refusal: HubRefusal) -> Refused {
+fn refused(refusal: &HubRefusal) -> Refused {
     let retry = refusal.retry && refusal.code() != RefusalCode::Version;
     let message = crate::text::clean(&refusal.message, 500);
     Refused::ByHub { message, retry }

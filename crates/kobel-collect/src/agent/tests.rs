@@ -416,12 +416,12 @@ fn what_is_out_of_place_ends_the_link() {
     let mut nothing = said_hello(1, 1);
     nothing.source = 0;
     for messages in [
-        vec![reports.clone()],
+        vec![reports],
         vec![hello.clone(), hello.clone()],
         vec![message(agent_message::Body::Hello(bad_name))],
         vec![message(agent_message::Body::Hello(nothing))],
         vec![vec![0xff; 20]],
-        vec![hello.clone(), vec![0x22, 0x7f, 0x00]],
+        vec![hello, vec![0x22, 0x7f, 0x00]],
     ] {
         let hub = Hub::new();
         let mut session = hub.session();

@@ -9,8 +9,11 @@ use kobel_wire::{Container, ContainerId, ContainerState, Health, Timestamp};
 use super::{host::Host, noise::Key};
 use crate::Target;
 
-/// Compose projects and their services: name, image, whether it has a health check, MB of memory.
-const PROJECTS: &[(&str, &[(&str, &str, bool, u64)])] = &[
+/// A Compose service: name, image, whether it has a health check, MB of memory.
+type Service = (&'static str, &'static str, bool, u64);
+
+/// Compose projects and their services.
+const PROJECTS: &[(&str, &[Service])] = &[
     (
         "shop",
         &[
@@ -74,7 +77,7 @@ pub(super) struct Nature {
     number: u16,
     life: Life,
     project: &'static str,
-    service: (&'static str, &'static str, bool, u64),
+    service: Service,
 }
 
 /// Where a life is at one time.
@@ -307,12 +310,8 @@ mod tests {
                     for between in [t + 1, (t + next) / 2, next - 1] {
                         assert_eq!(at(t), at(between.clamp(t, next - 1)));
                     }
-                    assert_eq!(
-                        nature
-                            .gone(target(), t, host.memory)
-                            .is_some_and(|g| g.container_id == at(t).container_id),
-                        false
-                    );
+                    let gone = nature.gone(target(), t, host.memory);
+                    assert!(gone.is_none_or(|gone| gone.container_id != at(t).container_id));
                     t = next;
                 }
             }
