@@ -88,8 +88,12 @@ examples/node_modules/.package-lock.json: examples/package-lock.json
 	touch $@
 
 .PHONY: bench
-bench: ## Kobel beside its peers under one contract, in one run; QUICK=1 takes under three minutes
+bench: ## Kobel beside its peers under one contract, then what shaping saves; QUICK=1: the first, under three minutes
 	bench/run.sh
+
+.PHONY: bench-shaping
+bench-shaping: ## Bytes, time and memory of formats, tiers and demand, on a hub with a simulated fleet
+	bench/run.sh shaping
 
 .PHONY: screenshot
 screenshot: e2e ## Renew the README's pictures from the browser of the end-to-end tests

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# The side-by-side table: builds everything, measures, prints, and writes out/results.{json,md}.
-# QUICK=1: under three minutes. More options: bench-runner table --help.
+# The side-by-side table and what shaping saves: builds everything, measures, prints, and writes
+# out/results.{json,md} and out/shaping.md. With a first argument "table" or "shaping" only that; what
+# follows are its options, see bench-runner table --help.
+# QUICK=1: the table alone, under three minutes.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -20,4 +22,20 @@ cargo build --release --locked --quiet
 target=${CARGO_TARGET_DIR:-target}
 options=()
 [ -z "${QUICK:-}" ] || options+=(--quick)
-exec "$target/release/bench-runner" table "${options[@]}" "$@"
+
+part=both
+case ${1:-} in table | shaping) part=$1 && shift ;; esac
+[ -z "${QUICK:-}" ] || [ "$part" != both ] || part=table
+
+if [ "$part" != shaping ]; then
+  "$target/release/bench-runner" table "${options[@]}" "$@"
+fi
+if [ "$part" != table ]; then
+  # A whole hub, from the product's own workspace.
+  cargo build --release --locked --quiet --manifest-path ../Cargo.toml -p kobel
+  kobel=${CARGO_TARGET_DIR:-../target}/release/kobel
+  [ "$part" = shaping ] || set --
+  "$target/release/bench-runner" shaping "${options[@]}" --kobel "$kobel" "$@"
+  # The formats by themselves, in the same run.
+  cargo bench --locked --quiet --manifest-path ../Cargo.toml -p kobel-wire
+fi

@@ -5,6 +5,7 @@ mod load;
 mod machine;
 mod servers;
 mod settings;
+mod shaping;
 mod table;
 
 use std::{path::PathBuf, process::ExitCode, time::Instant};
@@ -24,6 +25,8 @@ struct Cli {
 enum Command {
     /// Measure and write the table
     Table(Table),
+    /// Measure what shaping saves, on a whole hub with a simulated fleet
+    Shaping(shaping::Shaping),
     /// The load generator, as the table uses it
     Load(Box<kobel_load::LoadArgs>),
 }
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
             Err(error) => Err(error.to_string()),
         },
         Command::Table(args) => measure(&args),
+        Command::Shaping(args) => shaping::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
