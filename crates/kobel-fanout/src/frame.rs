@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{
+    Loss,
     engineio::SEPARATOR,
     socketio::{self, Kind},
     websocket::{self, Opcode, header},
@@ -20,7 +21,8 @@ pub enum Policy {
     /// A newer frame with the same key takes its place; where frames of another policy wait
     /// behind it, the newer one goes behind those, so that it never overtakes them.
     Conflate(u64),
-    /// The oldest such frames are dropped when too much waits, and counted.
+    /// The oldest such frames are dropped when too much waits, and counted; see also
+    /// [`Frame::with_loss`].
     DropOldest,
 }
 
@@ -51,6 +53,8 @@ pub struct Frame {
     pub(crate) event: Arc<str>,
     /// Where the JSON begins in `text`.
     data: usize,
+    /// What a client is told where this is dropped for it.
+    pub(crate) loss: Option<Box<Loss>>,
 }
 
 impl Frame {
@@ -93,6 +97,16 @@ impl Frame {
         args.push(']');
         let kind = if attachments.is_empty() { Kind::Event } else { Kind::BinaryEvent };
         Ok(Self::packet(namespace, event, kind, None, &args, attachments, policy))
+    }
+
+    /// The frame with what a client is told where it is dropped. To be called before it is shared; a
+    /// frame that is shared already stays as it is.
+    #[must_use]
+    pub fn with_loss(mut self: Arc<Self>, loss: Loss) -> Arc<Self> {
+        if let Some(frame) = Arc::get_mut(&mut self) {
+            frame.loss = Some(Box::new(loss));
+        }
+        self
     }
 
     pub(crate) fn packet(
@@ -144,6 +158,7 @@ impl Frame {
             namespace: Arc::default(),
             event: Arc::default(),
             data: 0,
+            loss: None,
         }
     }
 

@@ -18,6 +18,7 @@ mod frame;
 mod handler;
 mod http;
 mod ids;
+mod loss;
 mod metrics;
 mod server;
 mod shard;
@@ -37,6 +38,7 @@ pub use http::{
     serve, serve_with,
 };
 pub use ids::{AckId, Room, SocketId};
+pub use loss::{Loss, Stretch};
 pub use metrics::{Histogram, Latency, Snapshot};
 pub use server::{AskError, Server};
 pub use shard::Context;

@@ -10,7 +10,9 @@ use std::{
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::{DisconnectReason, Frame, Policy, engineio::SEPARATOR, frame::ConflationKey};
+use crate::{
+    DisconnectReason, Frame, Loss, Policy, Stretch, engineio::SEPARATOR, frame::ConflationKey,
+};
 
 /// The most frames gathered into one system call; the kernel's IOV_MAX is 1024.
 const GATHER: usize = 64;
@@ -43,6 +45,8 @@ pub(crate) struct Outbox {
     /// The number after that of the last frame that does not conflate: no newer frame may stand
     /// before it, or a client that resumes after what it saw last would miss it.
     barrier: u64,
+    /// What of each stream is told to be lost, by the number of the frame that tells it.
+    lost: HashMap<u64, (u64, Stretch)>,
     /// When the client last took something.
     pub(crate) progress: Instant,
     /// Set when the connection ends once everything is out, or at this time.
@@ -73,6 +77,7 @@ impl Outbox {
             keys: HashMap::new(),
             droppable: VecDeque::new(),
             barrier: 0,
+            lost: HashMap::new(),
             progress: now,
             closing: None,
             deflate,
@@ -138,8 +143,9 @@ impl Outbox {
 
     /// Takes a frame out of turn.
     fn remove(&mut self, number: u64) -> bool {
-        let place = number.checked_sub(self.taken).and_then(|place| usize::try_from(place).ok());
-        let Some(frame) = place.and_then(|p| self.frames.get_mut(p)).and_then(Option::take) else {
+        let Some(frame) =
+            self.place(number).and_then(|p| self.frames.get_mut(p)).and_then(Option::take)
+        else {
             return false;
         };
         self.bytes -= self.len(&frame);
@@ -155,11 +161,43 @@ impl Outbox {
                 pushed.full = true;
                 break;
             };
-            if self.untouched(number) && self.remove(number) {
+            if self.untouched(number) && self.drop_frame(number) {
                 pushed.dropped += 1;
             }
         }
         pushed
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        number.checked_sub(self.taken).and_then(|place| usize::try_from(place).ok())
+    }
+
+    /// Drops a frame; where its loss is told, what tells it takes its place, together with what was
+    /// lost before it and is not told yet.
+    fn drop_frame(&mut self, number: u64) -> bool {
+        let frame = self.place(number).and_then(|p| self.frames.get(p)).and_then(Option::clone);
+        let Some(Loss { stream, stretch, tell }) = frame.and_then(|f| f.loss.as_deref().cloned())
+        else {
+            return self.remove(number);
+        };
+        let earlier = self.lost.remove(&stream).filter(|(at, _)| self.untouched(*at));
+        let stretch = match earlier {
+            Some((at, earlier)) => {
+                self.remove(at);
+                earlier.and(stretch)
+            }
+            None => stretch,
+        };
+        let Some(notice) = tell(stretch) else { return self.remove(number) };
+        // Taking the earlier one out may have moved the front.
+        let Some(place) = self.place(number) else { return false };
+        let len = self.len(&notice);
+        let Some(old) = self.frames.get_mut(place).and_then(|slot| slot.replace(notice)) else {
+            return false;
+        };
+        self.bytes = self.bytes - self.len(&old) + len;
+        self.lost.insert(stream, (number, stretch));
+        true
     }
 
     fn cost(&self) -> usize {
@@ -183,9 +221,17 @@ impl Outbox {
         self.droppable.clear();
         self.holes = 0;
         let mut barrier = self.taken;
+        let lost = std::mem::take(&mut self.lost);
+        let told: HashMap<_, _> = lost
+            .into_iter()
+            .map(|(stream, (number, stretch))| (number, (stream, stretch)))
+            .collect();
         for (number, frame) in old.zip(frames) {
             let Some(frame) = frame else { continue };
             self.index(&frame, self.end());
+            if let Some((stream, stretch)) = told.get(&number) {
+                self.lost.insert(*stream, (self.end(), *stretch));
+            }
             if number < self.barrier {
                 barrier = self.end() + 1;
             }

@@ -146,3 +146,76 @@ proptest! {
         }
     }
 }
+
+/// An event of a stream whose loss is told as `lost [from, to, count]`.
+fn of_stream(stream: u64, n: u64) -> Arc<Frame> {
+    let tell = move |lost: Stretch| {
+        let told = (stream, lost.from, lost.to, lost.count);
+        Some(Frame::event("/", "lost", &told, Policy::Deliver).unwrap())
+    };
+    let data = (stream, n, "x".repeat(40));
+    let stretch = Stretch { from: n, to: n, count: 1 };
+    let loss = Loss { stream, stretch, tell: Arc::new(tell) };
+    Frame::event("/", "line", &data, Policy::DropOldest).unwrap().with_loss(loss)
+}
+
+proptest! {
+    /// Of each stream every number arrives once or is told to be lost once, in order, whatever else
+    /// comes and however the socket takes the bytes.
+    #[test]
+    fn what_is_dropped_of_a_stream_is_told_in_its_place(
+        steps in prop::collection::vec((0u64..5, prop::option::of(1usize..400)), 1..300)
+    ) {
+        let limit = 1_500;
+        let mut outbox = Outbox::new(false, Instant::now());
+        let (mut sent, mut wire) = (HashMap::<u64, u64>::new(), Vec::new());
+        let write = |outbox: &mut Outbox, wire: &mut Vec<u8>, bytes: usize| {
+            let mut slices = Vec::new();
+            outbox.gather(&mut slices);
+            let all: Vec<u8> = slices.iter().flat_map(|s| s.to_vec()).collect();
+            wire.extend_from_slice(&all[..bytes.min(all.len())]);
+            outbox.advance(bytes.min(all.len()), Instant::now());
+        };
+        for (stream, taken) in steps {
+            match stream {
+                3 => drop(outbox.push(&frame(1, Policy::Conflate(9)), 0, limit)),
+                4 => drop(outbox.push(&frame(2, Policy::Conflate(8)), 0, limit)),
+                _ => {
+                    let n = sent.entry(stream).or_default();
+                    *n += 1;
+                    outbox.push(&of_stream(stream, *n), 0, limit);
+                }
+            }
+            prop_assert!(outbox.frames.len() < 200, "{}", outbox.frames.len());
+            if let Some(bytes) = taken {
+                write(&mut outbox, &mut wire, bytes);
+            }
+        }
+        while !outbox.is_empty() {
+            write(&mut outbox, &mut wire, 1_000);
+        }
+        prop_assert_eq!(outbox.bytes(), 0);
+        let mut next = HashMap::<u64, u64>::new();
+        let mut rest = &wire[..];
+        while let [_, len, after @ ..] = rest {
+            let (text, after) = after.split_at(usize::from(*len));
+            let packet: serde_json::Value = serde_json::from_slice(&text[2..]).unwrap();
+            let number = |at: usize| packet[1][at].as_u64().unwrap();
+            let (from, to) = match packet[0].as_str().unwrap() {
+                "line" => (number(1), number(1)),
+                "lost" => {
+                    prop_assert_eq!(number(3), number(2) - number(1) + 1);
+                    (number(1), number(2))
+                }
+                _ => { rest = after; continue }
+            };
+            let next = next.entry(number(0)).or_insert(1);
+            prop_assert_eq!(*next, from);
+            *next = to + 1;
+            rest = after;
+        }
+        for (stream, n) in sent {
+            prop_assert_eq!(next.get(&stream).copied(), Some(n + 1));
+        }
+    }
+}
