@@ -12,6 +12,7 @@ pub mod gate;
 pub mod hub;
 pub mod ingest;
 pub mod live;
+pub mod logs;
 pub mod request;
 pub mod room;
 pub mod store;

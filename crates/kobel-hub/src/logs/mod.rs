@@ -1,0 +1,27 @@
+//! Logs: from a source's lines to entries that can be read, filtered and found.
+//!
+//! Everything here is pure: lines in, entries out; time comes as an argument. The way of a line:
+//!
+//! 1. a source gives [`RawLine`]s to a [`LogSink`]; [`queue`] is one that never makes it wait;
+//! 2. [`Redaction`] masks secrets, before anything else sees the line;
+//! 3. [`line`] makes it a [`LogLine`](kobel_wire::log::LogLine): time, level, message, fields;
+//! 4. [`Grouper`] joins the lines of a stack trace;
+//! 5. [`LogFilter`] says whether a viewer wants it.
+//!
+//! Start reading at [`Processor`], which is steps 2 to 4.
+
+pub mod line;
+pub mod queue;
+pub mod stamp;
+
+mod filter;
+mod group;
+mod process;
+mod redact;
+mod source;
+
+pub use filter::{FilterError, LogFilter};
+pub use group::{GROUP_BYTES, GROUP_LINES, Grouper};
+pub use process::Processor;
+pub use redact::{Redaction, RedactionError, Rule};
+pub use source::{LogSink, RawLine, SourceEvent};

@@ -1,0 +1,145 @@
+//! The lines of one stream, on their way to be entries.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use kobel_wire::{
+    event::Seq,
+    log::{LogLine, LogMarker, LogTime},
+};
+use tokio::time::Instant;
+
+use super::{Grouper, RawLine, Redaction, SourceEvent, line};
+
+/// Makes entries of the lines of one stream. Numbers them: the first is 1.
+#[derive(Debug)]
+pub struct Processor {
+    redaction: Arc<Redaction>,
+    grouper: Grouper,
+    seq: Seq,
+}
+
+impl Processor {
+    /// Masks by these rules, and holds the head of a trace back for `limit` at most after its last
+    /// line. The first entry has the number after `last`.
+    pub fn new(redaction: Arc<Redaction>, limit: Duration, last: Seq) -> Self {
+        Self { redaction, grouper: Grouper::new(limit), seq: last }
+    }
+
+    /// The number of the newest entry.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Takes what a source told at `now`; adds what is complete to `out`.
+    pub fn push(&mut self, now: Instant, event: SourceEvent, out: &mut Vec<LogLine>) {
+        let from = out.len();
+        match event {
+            SourceEvent::Line(raw) => {
+                let raw = self.mask(raw);
+                self.grouper.push(now, line::read(raw), out);
+            }
+            SourceEvent::Marker(marker, at) => {
+                self.grouper.flush(out);
+                out.push(marked(marker, at));
+            }
+        }
+        self.number(from, out);
+    }
+
+    /// Skips numbers for lines that are known to be missing, and says which: what a `logGap` tells.
+    /// Entries that are held back come before the gap, in `out`.
+    pub fn skip(&mut self, lines: u64, out: &mut Vec<LogLine>) -> std::ops::RangeInclusive<Seq> {
+        self.flush(out);
+        let first = self.seq + 1;
+        self.seq = self.seq.saturating_add(lines);
+        first..=self.seq
+    }
+
+    /// When [`Processor::expire`] has something to do; `None` while nothing is held back.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.grouper.deadline()
+    }
+
+    /// Gives what was held back for long enough.
+    pub fn expire(&mut self, now: Instant, out: &mut Vec<LogLine>) {
+        let from = out.len();
+        self.grouper.expire(now, out);
+        self.number(from, out);
+    }
+
+    /// Gives all that is held back.
+    pub fn flush(&mut self, out: &mut Vec<LogLine>) {
+        let from = out.len();
+        self.grouper.flush(out);
+        self.number(from, out);
+    }
+
+    fn mask(&self, mut raw: RawLine) -> RawLine {
+        if let Cow::Owned(masked) = self.redaction.mask(&raw.text) {
+            raw.text = masked;
+        }
+        raw
+    }
+
+    fn number(&mut self, from: usize, out: &mut [LogLine]) {
+        for line in &mut out[from..] {
+            self.seq += 1;
+            line.seq = self.seq;
+        }
+    }
+}
+
+/// The entry for something that happened to the container.
+fn marked(marker: LogMarker, at: LogTime) -> LogLine {
+    let message = match marker {
+        LogMarker::Started => "container started",
+        LogMarker::Stopped => "container stopped",
+        LogMarker::Recreated => "container re-created",
+        LogMarker::Lost => "lines were lost: the engine no longer had them",
+    };
+    LogLine {
+        seq: 0,
+        timestamp: at,
+        level: None,
+        message: message.into(),
+        fields: Default::default(),
+        stream: kobel_wire::log::LogOutput::Stdout,
+        raw: None,
+        cut: None,
+        marker: Some(marker),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kobel_wire::log::LogOutput;
+
+    use super::*;
+
+    #[test]
+    fn secrets_never_pass_and_numbers_have_no_hole() {
+        let limit = Duration::from_millis(50);
+        let mut processor = Processor::new(Arc::new(Redaction::default()), limit, 6);
+        let (mut out, now) = (Vec::new(), Instant::now());
+        let push = |processor: &mut Processor, out: &mut Vec<_>, text: &str| {
+            let (at, stream) = (LogTime::default(), LogOutput::Stdout);
+            let line = RawLine { at, stream, text: text.into(), cut: 0 };
+            processor.push(now, SourceEvent::Line(line), out);
+        };
+        push(&mut processor, &mut out, r#"{"msg":"x","url":"redis://:hunter2@db"}"#);
+        push(&mut processor, &mut out, "password=\u{1b}[31mhunter2");
+        push(&mut processor, &mut out, "ERROR held back");
+        assert_eq!((out.len(), processor.deadline()), (2, Some(now + limit)));
+        let stopped = SourceEvent::Marker(LogMarker::Stopped, LogTime::default());
+        processor.push(now, stopped, &mut out);
+        assert_eq!(processor.skip(3, &mut out), 11..=13);
+        push(&mut processor, &mut out, "after");
+        let seqs: Vec<_> = out.iter().map(|line| line.seq).collect();
+        assert_eq!(seqs, [7, 8, 9, 10, 14]);
+        assert_eq!(out[3].marker, Some(LogMarker::Stopped));
+        assert!(!serde_json::to_string(&out).unwrap().contains("hunter2"), "{out:?}");
+        push(&mut processor, &mut out, "WARN x");
+        processor.expire(now + limit, &mut out);
+        assert_eq!(out.last().unwrap().seq, 15);
+    }
+}

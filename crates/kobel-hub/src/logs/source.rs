@@ -1,0 +1,36 @@
+//! What a source of logs gives, and to whom.
+
+use kobel_wire::log::{LogMarker, LogOutput, LogTime};
+
+/// A line as its source read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawLine {
+    /// When the container wrote it, by the engine's clock.
+    pub at: LogTime,
+    /// Where the container wrote it.
+    pub stream: LogOutput,
+    /// The line without its end. What was no UTF-8 is U+FFFD; escape sequences and other control
+    /// characters are in it. At most 256 KB, and three times that of bytes that are no UTF-8.
+    pub text: String,
+    /// Bytes that were left off at its end, because it was longer.
+    pub cut: u64,
+}
+
+/// Something that a source tells of one stream, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceEvent {
+    /// A line.
+    Line(RawLine),
+    /// What happened to the container between two lines, and when.
+    Marker(LogMarker, LogTime),
+}
+
+/// Whoever takes the lines of one stream.
+///
+/// A source calls it from its reading task, so it must return at once. Where it has no room it
+/// drops the oldest and counts them: the source never stops reading for it.
+pub trait LogSink: Send + Sync {
+    /// Takes what came at once, oldest first; leaves `events` empty, so that its space is used
+    /// again.
+    fn take(&self, events: &mut Vec<SourceEvent>);
+}
