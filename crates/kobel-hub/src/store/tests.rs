@@ -198,3 +198,99 @@ async fn a_write_of_anybody_is_a_change() {
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
 }
+
+#[tokio::test]
+async fn hundreds_of_devices_are_found_or_made_at_once() {
+    let (_folder, store) = store().await;
+    let tags = ["web".to_owned()];
+    let texts: Vec<_> = (0..300).map(|n| format!("host/{n}")).collect();
+    let keys: Vec<_> = texts.iter().map(|key| DeviceKey { key, name: key, tags: &tags }).collect();
+    let ask = async |source, keys: &[DeviceKey<'_>], scope: &DeviceScope| {
+        store.devices(source, keys, scope, at(0)).await.unwrap()
+    };
+    let made = ask(SourceKind::Agent, &keys[..200], &DeviceScope::All).await;
+    let ids: BTreeSet<_> = made.iter().map(|d| d.as_ref().unwrap().id).collect();
+    assert_eq!(ids.len(), 200);
+    assert_eq!(made[7].as_ref().unwrap().tags, tags);
+    // Known ones are the same, in the order of the keys; new ones come with them.
+    let mut changes = store.changes();
+    assert!(changes.happened().await.unwrap());
+    let again = ask(SourceKind::Agent, &keys[..200], &DeviceScope::All).await;
+    assert_eq!(again, made);
+    assert!(!changes.happened().await.unwrap(), "nothing new, nothing written");
+    let more = ask(SourceKind::Agent, &keys[100..], &DeviceScope::All).await;
+    assert_eq!((&more[..100], more.len()), (&made[100..], 200));
+    // Another source's keys are its own.
+    let other = ask(SourceKind::Simulated, &keys[..1], &DeviceScope::All).await;
+    assert_ne!(other[0].as_ref().unwrap().uuid, made[0].as_ref().unwrap().uuid);
+    // Whoever may see one speaks for that one, and makes none.
+    let scope = DeviceScope::Only([made[3].as_ref().unwrap().uuid].into());
+    let limited = ask(SourceKind::Agent, &keys[2..5], &scope).await;
+    assert_eq!(limited, [None, made[3].clone(), None]);
+    let new = [DeviceKey { key: "host/new", name: "new", tags: &[] }];
+    assert_eq!(ask(SourceKind::Agent, &new, &scope).await, [None]);
+}
+
+#[tokio::test]
+async fn an_agent_s_token_sees_nothing_and_no_account_is_an_agent() {
+    let (_folder, store) = store().await;
+    let admin = store.first_admin(at(0)).await.unwrap();
+    let request = TokenRequest {
+        account: admin.id,
+        name: "web-1",
+        role: Role::Agent,
+        devices: DeviceScope::All,
+        lifetime: None,
+    };
+    let made = store.create_token(&request, at(0)).await.unwrap();
+    let access = store.by_token(&made.secret, at(1)).await.unwrap().unwrap().access;
+    assert_eq!(access.role, Role::Agent, "also where its account is an admin");
+    assert!(!access.may_see(uuid(1)) && !access.sees_all() && !access.may_see_system());
+    for refused in [
+        store.add_account("robot", Role::Agent, &DeviceScope::All, at(0)).await.map(|_| ()),
+        store.set_access("admin", Role::Agent, &DeviceScope::All).await,
+    ] {
+        assert!(matches!(refused, Err(StoreError::AgentAccount)));
+    }
+}
+
+#[tokio::test]
+async fn tokens_outlive_the_change_of_their_table() {
+    let folder = TempDir::new().unwrap();
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join(FILE))
+        .create_if_missing(true)
+        .foreign_keys(true);
+    let old = SqlitePoolOptions::new().connect_with(options).await.unwrap();
+    let mut first = sqlx::migrate!("./migrations");
+    first.migrations.to_mut().retain(|migration| migration.version == 1);
+    first.run(&old).await.unwrap();
+    for sql in [
+        "INSERT INTO accounts (name, role, created_at) VALUES ('ann', 'admin', 0)",
+        "INSERT INTO tokens (account_id, name, secret_hash, role, created_at) \
+         VALUES (1, 'ci', x'01', 'viewer', 5), (1, 'gone', x'02', 'viewer', 6)",
+        "DELETE FROM tokens WHERE name = 'gone'",
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&old).await.unwrap();
+    }
+    old.close().await;
+
+    let store = Store::open(folder.path()).await.unwrap();
+    let tokens = store.tokens(at(0)).await.unwrap();
+    assert_eq!((tokens.len(), tokens[0].id, tokens[0].name.as_str()), (1, 1, "ci"));
+    let request = |role, name| TokenRequest {
+        account: crate::access::AccountId(1),
+        name,
+        role,
+        devices: DeviceScope::All,
+        lifetime: None,
+    };
+    let made = store.create_token(&request(Role::Agent, "agent"), at(0)).await.unwrap();
+    assert_eq!(made.id, 3, "a number is never used twice");
+    let taken = store.create_token(&request(Role::Agent, "ci"), at(0)).await;
+    assert!(matches!(taken, Err(StoreError::NameTaken(..))));
+    store.remove_account("ann").await.unwrap_err();
+    store.add_account("bob", Role::Admin, &DeviceScope::All, at(0)).await.unwrap();
+    store.remove_account("ann").await.unwrap();
+    assert!(store.tokens(at(0)).await.unwrap().is_empty(), "tokens go with their account");
+}
