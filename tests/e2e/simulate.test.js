@@ -1,5 +1,6 @@
 // A simulated fleet on the real hub: what is watched, what is not, and what outlives whom.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, test } from "node:test";
 import { Hub, next, subscribe } from "./fixtures/hub.js";
 import { Process } from "./fixtures/process.js";
@@ -199,4 +200,45 @@ test("for a while only", async () => {
   assert.equal(process.child.exitCode, 0, process.output);
   const seconds = (Date.now() - begun) / 1_000;
   assert.ok(seconds >= 2 && seconds < 5, `${seconds} s`);
+});
+
+test("either side that hangs is noticed, and nothing piles up", async () => {
+  simulation = await Simulation.start(hub, { devices: 200, containers: 2 });
+  await until("no fleet", async () => (await metric("kobel_agent_devices")) === 200);
+  const memory = () => readFile(`/proc/${simulation.process.child.pid}/status`, "utf8");
+  const resident = async () => Number((await memory()).match(/VmRSS:\s+(\d+)/)[1]);
+  await subscribe(viewer, { type: "dashboard", options: { rate: 1 } });
+  await until("nobody is watched", async () => (await metric("kobel_devices_watched")) >= 200);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+
+  // The hub hangs: its agents keep the newest, whatever they are asked for.
+  const before = await resident();
+  const sampled = await reports("sample");
+  hub.process.signal("SIGSTOP");
+  await new Promise((resolve) => setTimeout(resolve, 15_000));
+  const grown = (await resident()) - before;
+  hub.process.signal("SIGCONT");
+  assert.ok(grown < 4_096, `${grown} KB more`);
+  await until("no samples", async () => (await reports("sample")) > sampled + 200);
+  assert.equal(await metric("kobel_agent_devices"), 200);
+
+  // The agent hangs: its devices are unreachable once nothing was heard for 45 s.
+  simulation.process.signal("SIGSTOP");
+  const begun = Date.now();
+  const all = await until(
+    "not noticed",
+    async () => {
+      const all = await devices();
+      return all.filter((device) => device.state === "unreachable").length >= 200 && all;
+    },
+    60_000,
+  );
+  assert.ok(Date.now() - begun > 30_000);
+  const { data } = await subscribe(viewer, { type: "device", id: all[0].deviceUuid });
+  assert.match(data.device.stateReason, /nothing was heard for 45 s|does not answer/);
+  simulation.process.signal("SIGCONT");
+  await until("not back", async () => {
+    const all = await devices();
+    return all.filter((device) => device.state === "online").length > 190;
+  });
 });
