@@ -102,6 +102,24 @@ impl Endpoints {
         Err(worst.unwrap_or_else(|| self.absent()))
     }
 
+    /// A bare connection to the first that takes one; the error of the first where none does.
+    pub(super) async fn open(&self) -> io::Result<super::logs::Connection> {
+        let mut first = None;
+        for endpoint in &self.0 {
+            let opened: io::Result<super::logs::Connection> = match endpoint {
+                Endpoint::Unix(path) => UnixStream::connect(path).await.map(|s| Box::new(s) as _),
+                Endpoint::Tcp(at) => {
+                    TcpStream::connect(at.as_str()).await.map(|s| Box::new(s) as _)
+                }
+            };
+            match opened {
+                Ok(stream) => return Ok(stream),
+                Err(error) => drop(first.get_or_insert(error)),
+            }
+        }
+        Err(first.unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+
     fn absent(&self) -> Engine {
         let tried: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         let tried = match tried.as_slice() {

@@ -13,6 +13,8 @@ mod figures;
 mod session;
 mod watch;
 
+pub mod logs;
+
 use std::{sync::Arc, time::Duration};
 
 use kobel_hub::ingest::Ingest;

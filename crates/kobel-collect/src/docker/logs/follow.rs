@@ -1,0 +1,318 @@
+//! The task that follows one container's log.
+
+use std::{fmt::Write, sync::Arc, time::Duration};
+
+use http_body_util::BodyExt;
+use kobel_hub::logs::{LogSink, RawLine, SourceEvent, stamp};
+use kobel_wire::{
+    ContainerId,
+    log::{LogMarker, LogTime},
+};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    demux::FrameError,
+    lines::{Framing, Parts},
+    request::{Dial, RequestError, get, json},
+    resume::{Resume, Verdict},
+};
+use crate::text::clean;
+
+/// How long until a broken stream is asked for again: from the first to the longest.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How often a container that does not run is looked at, if nobody says that it started.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What of the log to begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The newest lines, so many.
+    Tail(u32),
+    /// Everything from this time on, that time included.
+    Since(LogTime),
+}
+
+/// How a follow ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was cancelled.
+    Cancelled,
+    /// The container is gone; all that could be read was given.
+    Removed,
+    /// The engine cannot give the log, and will not later; in its words. So with the log driver
+    /// `none`.
+    Refused(String),
+}
+
+/// Follows the log of one container, whatever breaks: the connection, the engine, the container
+/// itself. Each line comes once; what the engine threw away meanwhile is marked
+/// [`LogMarker::Lost`], starts and ends of the container are marked, too.
+pub struct Follower {
+    dial: Arc<dyn Dial>,
+    container: ContainerId,
+    sink: Arc<dyn LogSink>,
+    start: Start,
+    poke: Poke,
+    resume: Resume,
+    /// Of the last look: when it was started, while it runs.
+    run: Option<Run>,
+    /// Lines on their way; empty between two calls, kept for its space.
+    lines: Vec<RawLine>,
+    events: Vec<SourceEvent>,
+}
+
+/// Wakes a follower that waits: its container was started, its engine is back. Cloned freely.
+#[derive(Debug, Clone, Default)]
+pub struct Poke(Arc<Notify>);
+
+impl Poke {
+    /// Has it look at once. Without, it looks every few seconds.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// A container, as the engine describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Run {
+    tty: bool,
+    running: bool,
+    started_at: String,
+}
+
+/// How a stream ended.
+enum Break {
+    /// As streams end: the container stopped, or the engine does.
+    Closed,
+    Failed(String),
+}
+
+impl Follower {
+    /// Follows `container`, whose engine `dial` reaches; gives to `sink`.
+    pub fn new(
+        dial: Arc<dyn Dial>,
+        container: ContainerId,
+        sink: Arc<dyn LogSink>,
+        start: Start,
+    ) -> Self {
+        Self {
+            dial,
+            container,
+            sink,
+            start,
+            poke: Poke::default(),
+            resume: Resume::default(),
+            run: None,
+            lines: Vec::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// What wakes it when it waits.
+    pub fn poke(&self) -> Poke {
+        self.poke.clone()
+    }
+
+    /// Follows until cancelled, or until there is nothing more to come.
+    pub async fn run(mut self, cancel: CancellationToken) -> Ended {
+        tokio::select! {
+            () = cancel.cancelled() => Ended::Cancelled,
+            ended = self.follow() => ended,
+        }
+    }
+
+    async fn follow(&mut self) -> Ended {
+        let (mut wait, mut failing) = (AGAIN.0, false);
+        // The stream that has ended, and how far it was read.
+        let mut before: Option<Framing> = None;
+        loop {
+            let failed = match self.look().await {
+                Ok(run) => {
+                    let known = self.run.replace(run.clone());
+                    if let Some(known) = known {
+                        self.changed(&known, &run, before.take());
+                    }
+                    // A stopped one is read, too: it may have run unseen.
+                    let (framing, ended) = self.read(run.tty).await;
+                    self.resume.broke();
+                    match ended {
+                        Ok(Break::Closed) => {
+                            before = Some(framing);
+                            (wait, failing) = (AGAIN.0, false);
+                            let pause = if run.running { AGAIN.0 } else { LOOK };
+                            self.pause(pause).await;
+                            continue;
+                        }
+                        Ok(Break::Failed(reason)) => {
+                            // It was read for a while: what breaks now is news.
+                            (wait, failing) = (AGAIN.0, false);
+                            reason
+                        }
+                        Err(error) => match self.fatal(error, framing) {
+                            Ok(ended) => return ended,
+                            Err(reason) => reason,
+                        },
+                    }
+                }
+                Err(error) => {
+                    let rest = before.take_if(|_| error.is_not_found());
+                    let rest = rest.unwrap_or_else(|| Framing::new(false, Parts::Alike));
+                    match self.fatal(error, rest) {
+                        Ok(ended) => return ended,
+                        Err(reason) => reason,
+                    }
+                }
+            };
+            if !std::mem::replace(&mut failing, true) {
+                let reason = clean(&failed, 300);
+                tracing::warn!(container = %self.container, reason, "a log broke off; again");
+            }
+            self.pause(wait).await;
+            wait = (wait * 2).min(AGAIN.1);
+        }
+    }
+
+    async fn look(&self) -> Result<Run, RequestError> {
+        let path = format!("/containers/{}/json", self.container);
+        let inspect = json(&*self.dial, &path).await?;
+        let started_at = inspect.pointer("/State/StartedAt").and_then(|at| at.as_str());
+        let flag = |pointer| inspect.pointer(pointer).and_then(|flag| flag.as_bool());
+        Ok(Run {
+            tty: flag("/Config/Tty").unwrap_or(false),
+            running: flag("/State/Running").unwrap_or(false),
+            started_at: clean(started_at.unwrap_or_default(), 64),
+        })
+    }
+
+    /// Tells what happened to the container since the last look.
+    fn changed(&mut self, known: &Run, run: &Run, before: Option<Framing>) {
+        let restarted = known.started_at != run.started_at;
+        let ended = known.running && (restarted || !run.running);
+        // Its output is over: what has no line feed will get none.
+        if (ended || restarted)
+            && let Some(framing) = before
+        {
+            self.finish(framing);
+        }
+        let now = now();
+        if ended {
+            self.events.push(SourceEvent::Marker(LogMarker::Stopped, now));
+        }
+        if restarted && (run.running || !run.started_at.is_empty()) {
+            let at = stamp::rfc3339(run.started_at.as_bytes()).map_or(now, LogTime::from_nanos);
+            self.events.push(SourceEvent::Marker(LogMarker::Started, at));
+            if !run.running {
+                self.events.push(SourceEvent::Marker(LogMarker::Stopped, now));
+            }
+        }
+        self.give();
+    }
+
+    /// Reads the log until it breaks.
+    async fn read(&mut self, tty: bool) -> (Framing, Result<Break, RequestError>) {
+        let mut answer = match get(&*self.dial, &self.path()).await {
+            Ok(answer) => answer,
+            Err(error) => return (Framing::new(tty, Parts::Alike), Err(error)),
+        };
+        let podman = answer.response.headers().contains_key("libpod-api-version");
+        let mut framing = Framing::new(tty, if podman { Parts::Apart } else { Parts::Alike });
+        let body = answer.response.body_mut();
+        while let Some(frame) = body.frame().await {
+            let bytes = match frame.map(|frame| frame.into_data()) {
+                Ok(Ok(bytes)) => bytes,
+                // Trailers.
+                Ok(Err(_)) => continue,
+                Err(error) => return (framing, Ok(Break::Failed(error.to_string()))),
+            };
+            let read = framing.feed(now(), &bytes, &mut self.lines);
+            self.sift();
+            self.give();
+            match read {
+                Ok(()) => {}
+                Err(error @ (FrameError::NotAHeader(_) | FrameError::Engine(_))) => {
+                    return (framing, Ok(Break::Failed(error.to_string())));
+                }
+            }
+        }
+        (framing, Ok(Break::Closed))
+    }
+
+    fn path(&self) -> String {
+        let id = &self.container;
+        let mut path = format!("/containers/{id}/logs?follow=1&stdout=1&stderr=1&timestamps=1");
+        let since = |at: i64| {
+            let at = at.max(0);
+            format!("&since={}.{:09}&tail=all", at / 1_000_000_000, at % 1_000_000_000)
+        };
+        let part = match (self.resume.since(), self.start) {
+            (Some(at), _) => since(at),
+            (None, Start::Since(at)) => since(at.as_nanos()),
+            (None, Start::Tail(lines)) => format!("&tail={lines}"),
+        };
+        // Never fails on a String.
+        let _ = path.write_str(&part);
+        path
+    }
+
+    /// The end of the follow, where the error is one; else what to say of it.
+    fn fatal(&mut self, error: RequestError, before: Framing) -> Result<Ended, String> {
+        if error.is_not_found() {
+            self.finish(before);
+            if self.run.as_ref().is_some_and(|run| run.running) {
+                self.events.push(SourceEvent::Marker(LogMarker::Stopped, now()));
+                self.give();
+            }
+            return Ok(Ended::Removed);
+        }
+        match error {
+            RequestError::Refused { message, .. }
+                if message.contains("does not support reading") =>
+            {
+                Ok(Ended::Refused(message))
+            }
+            error => Err(error.to_string()),
+        }
+    }
+
+    fn finish(&mut self, mut framing: Framing) {
+        framing.finish(now(), &mut self.lines);
+        self.sift();
+        self.give();
+    }
+
+    /// Passes on what was not seen yet.
+    fn sift(&mut self) {
+        for line in self.lines.drain(..) {
+            match self.resume.line(&line) {
+                Verdict::Seen => continue,
+                Verdict::New => {}
+                Verdict::NewAfterLoss => {
+                    self.events.push(SourceEvent::Marker(LogMarker::Lost, line.at));
+                }
+            }
+            self.events.push(SourceEvent::Line(line));
+        }
+    }
+
+    fn give(&mut self) {
+        if !self.events.is_empty() {
+            self.sink.take(&mut self.events);
+            self.events.clear();
+        }
+    }
+
+    async fn pause(&self, long: Duration) {
+        // However often it is woken: never as fast as an engine can refuse.
+        sleep(AGAIN.0.min(long)).await;
+        let _ = timeout(long.saturating_sub(AGAIN.0), self.poke.0.notified()).await;
+    }
+}
+
+fn now() -> LogTime {
+    kobel_wire::Timestamp::now().into()
+}
