@@ -16,6 +16,7 @@ use crate::{
     gate::{self, Authenticate, Gate, Request, Requests, ToHub},
     ingest::Inbox,
     live::{ByScope, Command, Live, LiveStats},
+    logs::live::LogRequests,
 };
 
 /// How often devices are judged by the age of their samples, and credentials by their end.
@@ -77,7 +78,13 @@ impl Hub {
     ///
     /// When the fan-out's queue is full the loop waits for it. Sources do not: what they report
     /// meanwhile collapses in the inbox to the newest.
-    pub async fn run(mut self, inbox: Inbox, server: Server, cancel: CancellationToken) {
+    pub async fn run(
+        mut self,
+        inbox: Inbox,
+        server: Server,
+        logs: LogRequests,
+        cancel: CancellationToken,
+    ) {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::with_capacity(REQUESTS_AT_ONCE);
@@ -120,7 +127,7 @@ impl Hub {
             }
             self.live.settle(Instant::now());
             for command in self.live.take_commands() {
-                carry_out(&server, command).await;
+                carry_out(&server, &logs, command).await;
             }
             self.stats.send_replace(self.live.stats());
         }
@@ -161,8 +168,9 @@ impl Hub {
     }
 }
 
-async fn carry_out(server: &Server, command: Command) {
+async fn carry_out(server: &Server, logs: &LogRequests, command: Command) {
     match command {
+        Command::Logs(request) => logs.send(*request).await,
         Command::Publish { room, frame } => server.publish(&room, frame).await,
         Command::Emit { socket, frame } => server.emit(socket, frame).await,
         Command::Ack { socket, ack, answer } => server.ack(socket, ack, &answer).await,

@@ -6,7 +6,13 @@
 use kobel_wire::event::{ErrorBody, ErrorCode, ErrorEvent, Seq};
 use serde_json::{Map, Value};
 
-use crate::room::RoomName;
+use crate::{
+    logs::{
+        LogFilter,
+        live::{self as logs, LogOptions},
+    },
+    room::RoomName,
+};
 
 /// The longest text of a request that an error repeats, in characters.
 const ECHO: usize = 80;
@@ -37,6 +43,8 @@ pub struct Options {
     pub batch: bool,
     /// The last event that the viewer has seen.
     pub since: Option<Since>,
+    /// Of a container: how the viewer wants its log, where it does.
+    pub logs: Option<LogOptions>,
 }
 
 /// How a room's samples are encoded; whatever else a room tells is JSON.
@@ -191,18 +199,13 @@ impl Request {
             Some(_) => return Err(self.bad("options: expected an object")),
         };
         let format = self.format(given, room)?;
-        match given.get("logs") {
-            None | Some(Value::Null | Value::Bool(false)) => {}
+        let logs = match given.get("logs") {
+            None | Some(Value::Null | Value::Bool(false)) => None,
             Some(_) if !matches!(room, RoomName::Container(_)) => {
                 return Err(self.bad("options.logs: only a container has logs"));
             }
-            Some(_) => {
-                return Err(self.refuse(
-                    ErrorCode::Unavailable,
-                    "options.logs: this version does not serve logs yet",
-                ));
-            }
-        }
+            Some(logs) => Some(self.logs(logs)?),
+        };
         let rate = match given.get("rate") {
             None | Some(Value::Null) => None,
             Some(Value::String(auto)) if auto == "auto" => None,
@@ -222,9 +225,32 @@ impl Request {
         };
         let since = match given.get("since") {
             None | Some(Value::Null) => None,
-            Some(since) => Some(self.since(since)?),
+            Some(since) => Some(self.since("options.since", since)?),
         };
-        Ok(Options { format, rate, batch, since })
+        Ok(Options { format, rate, batch, since, logs })
+    }
+
+    fn logs(&self, logs: &Value) -> Result<LogOptions, Box<Refusal>> {
+        let given = match logs {
+            Value::Bool(true) => return Ok(LogOptions::default()),
+            Value::Object(given) => given,
+            _ => return Err(self.bad("options.logs: expected true, false or an object")),
+        };
+        let most = |name: &str| match given.get(name) {
+            None | Some(Value::Null) => Ok(logs::TAIL),
+            Some(count) => match count.as_u64() {
+                Some(count) => Ok(u32::try_from(count).unwrap_or(u32::MAX).min(logs::TAIL)),
+                None => Err(self.bad(format!("options.logs.{name}: expected a number of lines"))),
+            },
+        };
+        let tail = most("tail")?.min(most("bufferSize")?);
+        let since = match given.get("since") {
+            None | Some(Value::Null) => None,
+            Some(since) => Some(self.since("options.logs.since", since)?),
+        };
+        let filter = LogFilter::from_json(given.get("filters").unwrap_or(&Value::Null))
+            .map_err(|error| self.bad(format!("options.logs.filters.{error}")))?;
+        Ok(LogOptions { tail, since, filter })
     }
 
     fn format(&self, given: &Map<String, Value>, room: &RoomName) -> Result<Format, Box<Refusal>> {
@@ -262,12 +288,15 @@ impl Request {
         Ok(format)
     }
 
-    fn since(&self, since: &Value) -> Result<Since, Box<Refusal>> {
+    fn since(&self, field: &str, since: &Value) -> Result<Since, Box<Refusal>> {
         match (since.get("epoch"), since.get("seq").and_then(Value::as_u64)) {
             (Some(Value::String(epoch)), Some(seq)) if epoch.len() <= 64 => {
                 Ok(Since { epoch: epoch.clone(), seq })
             }
-            _ => Err(self.bad("options.since: expected {\"epoch\": text, \"seq\": number}")),
+            _ => {
+                let right = "expected {\"epoch\": text, \"seq\": number}";
+                Err(self.bad(format!("{field}: {right}")))
+            }
         }
     }
 }
@@ -300,7 +329,7 @@ mod tests {
         let since = Some(Since { epoch: "e".into(), seq: 7 });
         assert_eq!(
             asked.options,
-            Options { format: Format::Json, rate: Some(5), batch: true, since }
+            Options { format: Format::Json, rate: Some(5), batch: true, since, logs: None }
         );
         for dashboard in [r#"{"type":"dashboard"}"#, r#"{"type":"dashboard","id":"main"}"#] {
             assert_eq!(subscribe(Some(dashboard)).unwrap().room, RoomName::Dashboard);
@@ -323,6 +352,33 @@ mod tests {
             let json = format!(r#"{{"type":"fleet","options":{options}}}"#);
             let asked = subscribe(Some(&json)).unwrap();
             assert_eq!((asked.room, asked.options.format), (RoomName::Fleet, format), "{options}");
+        }
+    }
+
+    #[test]
+    fn reads_how_logs_are_wanted() {
+        let id = "a".repeat(64);
+        let read = |logs: &str| {
+            let json = format!(r#"{{"type":"container","id":"{id}","options":{{"logs":{logs}}}}}"#);
+            subscribe(Some(&json)).map(|asked| asked.options.logs).map_err(|e| e.error.message)
+        };
+        assert_eq!(read("false"), Ok(None));
+        assert_eq!(read("true"), Ok(Some(LogOptions::default())));
+        let logs = read(
+            r#"{"tail":50,"bufferSize":9999999,"since":{"epoch":"e","seq":7},"filters":{"level":"warn"}}"#,
+        )
+        .unwrap()
+        .unwrap();
+        assert_eq!((logs.tail, logs.since.unwrap().seq), (50, 7));
+        assert!(!logs.filter.is_empty());
+        for (wrong, field) in [
+            ("3", "options.logs:"),
+            (r#"{"tail":"all"}"#, "options.logs.tail:"),
+            (r#"{"since":1}"#, "options.logs.since:"),
+            (r#"{"filters":{"regex":"("}}"#, "options.logs.filters.regex:"),
+        ] {
+            let message = read(wrong).unwrap_err();
+            assert!(message.starts_with(field), "{wrong}: {message}");
         }
     }
 

@@ -146,11 +146,11 @@ pub struct LogHistory<'a> {
 /// The event `logBatch`: lines since the last one.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogBatch<'a> {
+pub struct LogBatch<'a, L = LogLine> {
     /// The stream.
     pub stream_id: &'a LogStreamId,
-    /// The lines, oldest first.
-    pub logs: &'a [LogLine],
+    /// The lines, oldest first; as they are, or encoded already.
+    pub logs: &'a [L],
     /// When the batch was made, milliseconds since the epoch.
     pub timestamp: i64,
 }

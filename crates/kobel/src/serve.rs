@@ -15,7 +15,7 @@ use std::{
 use kobel_collect::{
     CollectStats, Target,
     agent::AgentLinks,
-    docker::{DockerSource, Endpoints},
+    docker::{DockerSource, Endpoints, logs::DockerLogs},
     local::{self, LocalSource},
 };
 use kobel_fanout::{Accept, Listen, Plain, Server};
@@ -23,6 +23,10 @@ use kobel_hub::{
     demand::Demand,
     hub::Hub,
     ingest::{self, Ingest},
+    logs::{
+        Redaction,
+        live::{LogHub, LogSources},
+    },
     store::{Store, StoreError, StoredDevice},
     system::Monitor,
 };
@@ -116,7 +120,15 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let gate = Arc::new(hub.gate(sign_in, hub_end.clone()));
     let server = Server::start(config.fanout.clone(), gate)?;
 
-    let running = hub.run(inbox, server.clone(), hub_end.clone());
+    let log_sources = LogSources::default();
+    let (logs, log_requests) = LogHub::new(log_sources.clone(), Redaction::default());
+    let log_volume = logs.volume();
+    let following = logs.run(server.clone(), hub_end.clone());
+    tasks.spawn(async {
+        following.await;
+        "the log streams"
+    });
+    let running = hub.run(inbox, server.clone(), log_requests, hub_end.clone());
     tasks.spawn(async {
         running.await;
         "the hub"
@@ -144,7 +156,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         measuring.await;
         "the reading of the hub's own figures"
     });
-    collect(&config, &device, &ingest, demand, &stats, &sources, &mut tasks);
+    let collected = Collected { ingest: &ingest, demand, logs: &log_sources, stats: &stats };
+    collect(&config, &device, collected, &sources, &mut tasks);
 
     let ready = Readiness::default();
     let shared = Arc::new(Shared {
@@ -157,6 +170,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
             hub: handle,
             ingest,
             collect: stats,
+            logs: log_volume,
             agents: agents.clone(),
         },
         agents,
@@ -262,15 +276,22 @@ fn described(device: &StoredDevice, facts: Facts, config: &Config) -> Device {
     }
 }
 
+/// Where what is read of this machine goes.
+struct Collected<'a> {
+    ingest: &'a Ingest,
+    demand: Demand,
+    logs: &'a LogSources,
+    stats: &'a Arc<CollectStats>,
+}
+
 fn collect(
     config: &Config,
     device: &StoredDevice,
-    ingest: &Ingest,
-    demand: Demand,
-    stats: &Arc<CollectStats>,
+    to: Collected<'_>,
     cancel: &CancellationToken,
     tasks: &mut JoinSet<&'static str>,
 ) {
+    let Collected { ingest, demand, logs, stats } = to;
     let target = Target { device: device.uuid, id: device.id };
     let source = LocalSource::new(target, ingest.clone(), demand, PERIOD, Arc::clone(stats));
     let reading = source.run(cancel.clone());
@@ -287,6 +308,7 @@ fn collect(
             Err(error) => return tracing::error!(%error, "the container engine's address"),
         },
     };
+    logs.set(device.uuid, Arc::new(DockerLogs::new(Arc::new(endpoints.clone()))));
     let source = DockerSource::new(target, ingest.clone(), endpoints, Arc::clone(stats));
     let reading = source.run(cancel.clone());
     tasks.spawn(async {

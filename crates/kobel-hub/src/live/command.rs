@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kobel_fanout::{AckId, Frame, Room, SocketId};
 use kobel_wire::event::Ack;
 
-use crate::room::RoomKind;
+use crate::{logs::live::LogRequest, room::RoomKind};
 
 /// An order to the fan-out. To be carried out in the order given.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub enum Command {
         /// The room.
         room: Room,
     },
+    /// Something for the log streams.
+    Logs(Box<LogRequest>),
     /// Close a socket whose credential holds no longer.
     Disconnect {
         /// The socket.

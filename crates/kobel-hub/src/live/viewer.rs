@@ -7,8 +7,9 @@ use std::{
 
 use kobel_fanout::{AckId, Frame, Policy as FramePolicy, Room, SocketId};
 use kobel_wire::{
-    Container, Device, SERIES, Sample, Timestamp,
+    Container, Device, DeviceUuid, SERIES, Sample, Timestamp,
     event::{Ack, DeviceEntry, DeviceRef, ErrorBody, ErrorCode, InitialData, Totals},
+    log::LogStreamId,
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::{
     access::{Access, CredentialId, Principal},
+    logs::live::{LogOptions, LogRequest},
     request::{Refusal, Subscribe},
     room::{RoomKind, RoomName},
 };
@@ -48,6 +50,8 @@ pub(crate) struct Seat {
     pub(super) shape: Shape,
     /// How often it gets samples is by its tier.
     by_tier: bool,
+    /// Whose log it follows.
+    logs: Option<DeviceUuid>,
 }
 
 #[derive(Serialize)]
@@ -92,10 +96,11 @@ impl Live {
         }
     }
 
-    fn forget(&mut self, _socket: SocketId, viewer: &Viewer) {
+    fn forget(&mut self, socket: SocketId, viewer: &Viewer) {
         for (room, seat) in &viewer.rooms {
             let place = Place { room: room.clone(), key: viewer.key, shape: seat.shape };
             self.delivery.groups.exit(&place);
+            self.leave_logs(socket, room, seat.logs);
             self.count(room.kind(), -1);
             self.stale.room(room, || self.fleet.place_of(room));
         }
@@ -182,7 +187,8 @@ impl Live {
         let place = Place { room: asked.room.clone(), key, shape };
         let (room, stream) = self.enter(&place, &access, now, wall);
         if let Some(viewer) = self.viewers.get_mut(&socket) {
-            let seat = Seat { shape, by_tier: asked.options.rate.is_none() };
+            let logs = asked.options.logs.as_ref().and_then(|_| self.fleet.place_of(&asked.room));
+            let seat = Seat { shape, by_tier: asked.options.rate.is_none(), logs };
             viewer.rooms.insert(asked.room.clone(), seat);
         }
 
@@ -203,6 +209,32 @@ impl Live {
             self.fleet_now(socket, &place, now, wall);
         }
         self.delivery.out.push(Command::Join { socket, room });
+        match (&asked.options.logs, known.and_then(|seat| seat.logs)) {
+            (Some(options), _) => self.enter_logs(socket, &asked.room, access, options.clone()),
+            (None, before) => self.leave_logs(socket, &asked.room, before),
+        }
+    }
+
+    fn enter_logs(
+        &mut self,
+        socket: SocketId,
+        room: &RoomName,
+        access: Arc<Access>,
+        options: LogOptions,
+    ) {
+        if let (RoomName::Container(container), Some(device)) = (room, self.fleet.place_of(room)) {
+            let stream = LogStreamId { device, container: container.clone() };
+            let enter = LogRequest::Enter { socket, stream, access, options };
+            self.delivery.out.push(Command::Logs(Box::new(enter)));
+        }
+    }
+
+    fn leave_logs(&mut self, socket: SocketId, room: &RoomName, followed: Option<DeviceUuid>) {
+        if let (RoomName::Container(container), Some(device)) = (room, followed) {
+            let stream = LogStreamId { device, container: container.clone() };
+            let leave = LogRequest::Leave { socket, stream };
+            self.delivery.out.push(Command::Logs(Box::new(leave)));
+        }
     }
 
     /// Counts a viewer into the group at a place; gives its room of the fan-out and where it
@@ -264,6 +296,7 @@ impl Live {
         if let Some(seat) = viewer.rooms.remove(room) {
             let place = Place { room: room.clone(), key: viewer.key, shape: seat.shape };
             self.leave(socket, &place);
+            self.leave_logs(socket, room, seat.logs);
             self.count(room.kind(), -1);
         }
         self.answer(socket, ack, Ack::done());

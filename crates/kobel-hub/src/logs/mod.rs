@@ -1,6 +1,6 @@
 //! Logs: from a source's lines to entries that can be read, filtered and found.
 //!
-//! Everything here is pure: lines in, entries out; time comes as an argument. The way of a line:
+//! All but [`live`] and [`queue`] is pure: lines in, entries out; time comes as an argument. The way of a line:
 //!
 //! 1. a source gives [`RawLine`]s to a [`LogSink`]; [`queue`] is one that never makes it wait;
 //! 2. [`Redaction`] masks secrets, before anything else sees the line;
@@ -8,9 +8,10 @@
 //! 4. [`Grouper`] joins the lines of a stack trace;
 //! 5. [`LogFilter`] says whether a viewer wants it.
 //!
-//! Start reading at [`Processor`], which is steps 2 to 4.
+//! Start reading at [`Processor`], which is steps 2 to 4. [`live`] gives the entries to viewers.
 
 pub mod line;
+pub mod live;
 pub mod queue;
 pub mod stamp;
 

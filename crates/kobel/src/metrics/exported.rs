@@ -7,7 +7,10 @@ use kobel_collect::{
     agent::{AgentSnapshot, RefusedReason},
 };
 use kobel_fanout::{Histogram, Latency, Snapshot};
-use kobel_hub::{ingest::Replaced, live::LiveStats, room::RoomKind, system::ProcessReading};
+use kobel_hub::{
+    ingest::Replaced, live::LiveStats, logs::live::LogVolume, room::RoomKind,
+    system::ProcessReading,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet},
@@ -24,6 +27,7 @@ pub(crate) struct Exported {
     pub hub: LiveStats,
     pub replaced: Replaced,
     pub collect: CollectSnapshot,
+    pub logs: Arc<LogVolume>,
     pub agents: AgentSnapshot,
     pub process: ProcessReading,
 }
@@ -88,6 +92,7 @@ impl Collector for Exported {
         self.hub(&mut out)?;
         self.collect(&mut out)?;
         self.agents(&mut out)?;
+        self.logs(&mut out)?;
         self.process(&mut out)
     }
 }
@@ -258,6 +263,15 @@ impl Exported {
             "What of agents was not taken, by reason",
             refused.map(|(reason, count)| ([("reason", reason.as_str())], count)),
         )
+    }
+
+    fn logs(&self, out: &mut Out<'_>) -> fmt::Result {
+        let logs = &self.logs;
+        out.gauge("kobel_log_streams", "Containers whose log is followed now", logs.streams())?;
+        out.counter("kobel_log_lines", "Lines of logs that came", logs.lines())?;
+        out.counter("kobel_log_bytes", "Bytes of their text", logs.bytes())?;
+        let help = "Lines of logs that came faster than they could be worked on, and were dropped";
+        out.counter("kobel_log_lines_dropped", help, logs.dropped())
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kobel_collect::{CollectStats, agent::AgentLinks};
 use kobel_fanout::Server;
-use kobel_hub::{hub::HubHandle, ingest::Ingest};
+use kobel_hub::{hub::HubHandle, ingest::Ingest, logs::live::LogVolume};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use exported::Exported;
@@ -26,6 +26,8 @@ pub(crate) struct Gather {
     pub ingest: Ingest,
     /// The sources.
     pub collect: Arc<CollectStats>,
+    /// The log streams.
+    pub logs: Arc<LogVolume>,
     /// The links of agents.
     pub agents: AgentLinks,
 }
@@ -38,6 +40,7 @@ impl Gather {
             hub: self.hub.stats(),
             replaced: self.ingest.replaced(),
             collect: self.collect.snapshot(),
+            logs: Arc::clone(&self.logs),
             agents: self.agents.snapshot(),
             process: process::read(),
         };

@@ -14,7 +14,9 @@ mod follow;
 mod lines;
 mod request;
 mod resume;
+mod source;
 
 pub use follow::{Ended, Follower, Poke, Start};
 pub use lines::{Framing, LINE_BYTES, Parts};
 pub use request::{Connection, Dial, Dialing};
+pub use source::DockerLogs;

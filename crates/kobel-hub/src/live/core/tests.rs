@@ -123,6 +123,7 @@ struct World {
     got: HashMap<SocketId, Vec<(String, Value)>>,
     acks: Vec<(SocketId, Ack)>,
     closed: Vec<SocketId>,
+    logs: Vec<crate::logs::live::LogRequest>,
     frames: usize,
 }
 
@@ -146,6 +147,7 @@ impl World {
             got: HashMap::new(),
             acks: Vec::new(),
             closed: Vec::new(),
+            logs: Vec::new(),
             frames: 0,
         }
     }
@@ -169,6 +171,7 @@ impl World {
                 Command::Leave { socket, room } => {
                     self.rooms.entry(room).or_default().remove(&socket);
                 }
+                Command::Logs(request) => self.logs.push(*request),
                 Command::Disconnect { socket } => {
                     self.closed.push(socket);
                     self.rooms.values_mut().for_each(|members| {

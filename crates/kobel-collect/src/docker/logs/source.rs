@@ -1,0 +1,40 @@
+//! The logs of an engine's containers, for the hub.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use kobel_hub::logs::{live::LogSource, queue::LogSender};
+use kobel_wire::ContainerId;
+use tokio_util::sync::CancellationToken;
+
+use super::{Dial, Ended, Follower, Start};
+
+/// Follows the containers of the engine that `dial` reaches.
+pub struct DockerLogs(Arc<dyn Dial>);
+
+impl DockerLogs {
+    /// Of this engine.
+    pub fn new(dial: Arc<dyn Dial>) -> Self {
+        Self(dial)
+    }
+}
+
+impl LogSource for DockerLogs {
+    fn follow(
+        &self,
+        container: ContainerId,
+        tail: u32,
+        sink: LogSender,
+        cancel: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let dial = Arc::clone(&self.0);
+        Box::pin(async move {
+            let follower = Follower::new(dial, container, Arc::new(sink), Start::Tail(tail));
+            match follower.run(cancel).await {
+                Ended::Cancelled | Ended::Removed => Ok(()),
+                Ended::Refused(why) => {
+                    Err(format!("the engine cannot give the log of this container: {why}"))
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,333 @@
+//! The tasks of the log streams.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use kobel_fanout::Server;
+use kobel_wire::{
+    Timestamp,
+    event::{ErrorCode, ErrorEvent},
+    log::LogStreamId,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LogRequest, LogSources, TAIL,
+    stream::{Out, Stream},
+};
+use crate::{
+    gate::NAMESPACE,
+    live::ByScope,
+    logs::{
+        Redaction,
+        queue::{self, Limits, Taken},
+    },
+};
+
+/// How long a stream goes on when its last viewer has gone.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Requests that wait for the log streams, and those that wait for one. Full: whoever asks waits.
+const REQUESTS: usize = 4_096;
+
+/// So many events are worked on before others get their turn.
+const AT_ONCE: usize = 500;
+
+/// How much went through all streams, since the start.
+#[derive(Debug, Default)]
+pub struct LogVolume {
+    lines: AtomicU64,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+    streams: AtomicU64,
+}
+
+impl LogVolume {
+    /// Lines that came.
+    pub fn lines(&self) -> u64 {
+        self.lines.load(Relaxed)
+    }
+
+    /// Bytes of their text.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Relaxed)
+    }
+
+    /// Lines that were dropped since they came faster than they could be worked on.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// Streams that are followed now.
+    pub fn streams(&self) -> u64 {
+        self.streams.load(Relaxed)
+    }
+}
+
+/// The way to the log streams.
+#[derive(Debug, Clone)]
+pub struct LogRequests(mpsc::Sender<LogRequest>);
+
+impl LogRequests {
+    /// Hands a request over; waits while too many wait.
+    pub async fn send(&self, request: LogRequest) {
+        // Log streams that have ended have no viewers either.
+        let _ = self.0.send(request).await;
+    }
+}
+
+/// Runs the log streams.
+pub struct LogHub {
+    requests: mpsc::Receiver<LogRequest>,
+    sources: LogSources,
+    redaction: Arc<Redaction>,
+    volume: Arc<LogVolume>,
+    streams_made: u64,
+}
+
+struct Running {
+    requests: mpsc::Sender<LogRequest>,
+    number: u64,
+}
+
+impl LogHub {
+    /// Log streams from these sources.
+    pub fn new(sources: LogSources, redaction: Redaction) -> (Self, LogRequests) {
+        let (send, requests) = mpsc::channel(REQUESTS);
+        let hub = Self {
+            requests,
+            sources,
+            redaction: Arc::new(redaction),
+            volume: Arc::default(),
+            streams_made: 0,
+        };
+        (hub, LogRequests(send))
+    }
+
+    /// How much goes through.
+    pub fn volume(&self) -> Arc<LogVolume> {
+        Arc::clone(&self.volume)
+    }
+
+    /// Runs until cancelled.
+    pub async fn run(mut self, server: Server, cancel: CancellationToken) {
+        let mut running: HashMap<LogStreamId, Running> = HashMap::new();
+        let mut tasks: JoinSet<(LogStreamId, u64)> = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                request = self.requests.recv() => match request {
+                    None => break,
+                    Some(request) => {
+                        self.hand_on(request, &mut running, &mut tasks, &server, &cancel).await;
+                    }
+                },
+                Some(ended) = tasks.join_next() => match ended {
+                    Ok((id, number)) => {
+                        // Another one may have begun meanwhile.
+                        if running.get(&id).is_some_and(|stream| stream.number == number) {
+                            running.remove(&id);
+                        }
+                    }
+                    Err(error) => tracing::error!(%error, "a log stream ended by itself"),
+                },
+            }
+        }
+        drop(running);
+        while tasks.join_next().await.is_some() {}
+    }
+
+    async fn hand_on(
+        &mut self,
+        request: LogRequest,
+        running: &mut HashMap<LogStreamId, Running>,
+        tasks: &mut JoinSet<(LogStreamId, u64)>,
+        server: &Server,
+        cancel: &CancellationToken,
+    ) {
+        let (id, enters) = match &request {
+            LogRequest::Enter { stream, .. } => (stream.clone(), true),
+            LogRequest::Leave { stream, .. } => (stream.clone(), false),
+        };
+        let mut request = request;
+        if let Some(stream) = running.get(&id) {
+            match stream.requests.send(request).await {
+                Ok(()) => return,
+                // It has just ended.
+                Err(back) => request = back.0,
+            }
+        }
+        if !enters {
+            return;
+        }
+        let Some(source) = self.sources.of(id.device) else {
+            return refuse(server, &request).await;
+        };
+        self.streams_made += 1;
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let number = self.streams_made;
+        let (sink, lines) = queue::channel(Limits::default());
+        let following = cancel.child_token();
+        let follow = source.follow(id.container.clone(), TAIL, sink, following.clone());
+        let task = Task {
+            stream: Stream::new(
+                id.clone(),
+                number,
+                uuid::Uuid::now_v7().simple().to_string().into(),
+                Arc::new(ByScope),
+                Arc::clone(&self.redaction),
+                Instant::now(),
+            ),
+            requests: receiver,
+            lines,
+            server: server.clone(),
+            volume: Arc::clone(&self.volume),
+            seen: queue::Volume::default(),
+        };
+        let _ = requests.send(request).await;
+        running.insert(id.clone(), Running { requests, number });
+        let cancel = cancel.clone();
+        tasks.spawn(async move {
+            let _ended = following.clone().drop_guard();
+            let (wrong, told) = oneshot::channel();
+            let follow = async {
+                let _ = wrong.send(follow.await);
+                // The stream ends when nobody needs it, not with its source.
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                () = task.run(told, cancel) => {}
+                () = follow => {}
+            }
+            (id, number)
+        });
+    }
+}
+
+/// A device whose logs nobody gives.
+async fn refuse(server: &Server, request: &LogRequest) {
+    let LogRequest::Enter { socket, stream, .. } = request else { return };
+    let error = ErrorEvent {
+        code: ErrorCode::Unavailable,
+        message: "the logs of this device cannot be read by this version of the hub".into(),
+        kind: Some("container".into()),
+        id: Some(stream.container.to_string()),
+    };
+    let policy = kobel_fanout::Policy::Deliver;
+    if let Ok(frame) = kobel_fanout::Frame::event(NAMESPACE, "error", &error, policy) {
+        server.emit(*socket, frame).await;
+    }
+}
+
+/// What is wrong with a source that has ended; waits for ever where that was told already.
+async fn why(told: &mut Option<oneshot::Receiver<Result<(), String>>>) -> Option<String> {
+    match told {
+        Some(told) => told.await.ok()?.err(),
+        None => std::future::pending().await,
+    }
+}
+
+struct Task {
+    stream: Stream,
+    requests: mpsc::Receiver<LogRequest>,
+    lines: queue::LogReceiver,
+    server: Server,
+    volume: Arc<LogVolume>,
+    seen: queue::Volume,
+}
+
+impl Task {
+    /// Runs until nobody needs the stream, or cancelled.
+    async fn run(mut self, told: oneshot::Receiver<Result<(), String>>, cancel: CancellationToken) {
+        self.volume.streams.fetch_add(1, Relaxed);
+        let mut told = Some(told);
+        let mut flowing = true;
+        let mut end: Option<Instant> = None;
+        loop {
+            let deadline = self.stream.deadline();
+            let idle = Instant::now();
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                request = self.requests.recv() => match request {
+                    None => break,
+                    Some(request) => self.request(request),
+                },
+                taken = self.lines.take(), if flowing => match taken {
+                    Some(taken) => self.take(taken).await,
+                    None => flowing = false,
+                },
+                wrong = why(&mut told), if !flowing => {
+                    told = None;
+                    self.stream.ended(wrong.as_deref(), Instant::now(), Timestamp::now());
+                }
+                () = sleep_until(deadline.unwrap_or(idle)), if deadline.is_some() => {
+                    self.stream.tick(Instant::now(), Timestamp::now());
+                }
+                () = sleep_until(end.unwrap_or(idle)), if end.is_some() => break,
+            }
+            self.carry_out().await;
+            self.count();
+            end = match (self.stream.is_unwatched(), end) {
+                (false, _) => None,
+                (true, None) => Some(Instant::now() + LINGER),
+                (true, end) => end,
+            };
+        }
+        self.volume.streams.fetch_sub(1, Relaxed);
+    }
+
+    fn request(&mut self, request: LogRequest) {
+        match request {
+            LogRequest::Enter { socket, access, options, .. } => {
+                self.stream.enter(socket, access, options, Instant::now(), Timestamp::now());
+            }
+            LogRequest::Leave { socket, .. } => self.stream.leave(socket),
+        }
+    }
+
+    /// In portions, so that a flood leaves time to others.
+    async fn take(&mut self, taken: Taken) {
+        let Taken { mut dropped, events } = taken;
+        let mut events = events.into_iter();
+        loop {
+            let portion: Vec<_> = events.by_ref().take(AT_ONCE).collect();
+            if portion.is_empty() && dropped.is_none() {
+                return;
+            }
+            let portion = Taken { dropped: dropped.take(), events: portion };
+            self.stream.take(portion, Instant::now(), Timestamp::now());
+            self.carry_out().await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn carry_out(&mut self) {
+        for out in self.stream.take_out() {
+            match out {
+                Out::Publish(room, frame) => self.server.publish(&room, frame).await,
+                Out::Emit(socket, frame) => self.server.emit(socket, frame).await,
+                Out::Join(socket, room) => self.server.join(socket, room).await,
+                Out::Leave(socket, room) => self.server.leave(socket, &room).await,
+            }
+        }
+    }
+
+    fn count(&mut self) {
+        let now = self.lines.volume();
+        self.volume.lines.fetch_add(now.lines - self.seen.lines, Relaxed);
+        self.volume.bytes.fetch_add(now.bytes - self.seen.bytes, Relaxed);
+        self.volume.dropped.fetch_add(now.dropped - self.seen.dropped, Relaxed);
+        self.seen = now;
+    }
+}

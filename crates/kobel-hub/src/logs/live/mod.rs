@@ -1,0 +1,64 @@
+//! Log streams live: one for each container that somebody follows, whoever and however many.
+//!
+//! [`stream`] is the rules of one stream, without I/O; [`LogHub`] runs each in a task of its own, so
+//! a flood in one holds up no other, nor a metric. Viewers of a stream with equal filters share what
+//! is sent to them.
+
+mod hub;
+mod ring;
+mod sources;
+mod stream;
+
+pub use hub::{LogHub, LogRequests, LogVolume};
+pub use sources::{LogSource, LogSources};
+
+use std::sync::Arc;
+
+use kobel_fanout::SocketId;
+use kobel_wire::log::LogStreamId;
+
+use super::LogFilter;
+use crate::{access::Access, request::Since};
+
+/// The most lines that a viewer gets of those before it came.
+pub const TAIL: u32 = 1_000;
+
+/// How a viewer wants a container's log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogOptions {
+    /// So many lines before, at most [`TAIL`].
+    pub tail: u32,
+    /// The last line that the viewer has.
+    pub since: Option<Since>,
+    /// Which lines.
+    pub filter: LogFilter,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { tail: TAIL, since: None, filter: LogFilter::default() }
+    }
+}
+
+/// What is asked of the log streams. In the order given.
+#[derive(Debug)]
+pub enum LogRequest {
+    /// A viewer wants lines. Where it has some of this stream already, it wants these instead.
+    Enter {
+        /// The viewer.
+        socket: SocketId,
+        /// The container.
+        stream: LogStreamId,
+        /// What the viewer may see.
+        access: Arc<Access>,
+        /// How it wants them.
+        options: LogOptions,
+    },
+    /// A viewer wants no more.
+    Leave {
+        /// The viewer.
+        socket: SocketId,
+        /// The container.
+        stream: LogStreamId,
+    },
+}

@@ -1,0 +1,42 @@
+//! Where the lines of a device's containers come from.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use kobel_wire::{ContainerId, DeviceUuid};
+use tokio_util::sync::CancellationToken;
+
+use crate::logs::queue::LogSender;
+
+/// Gives the lines of a device's containers.
+pub trait LogSource: Send + Sync {
+    /// Follows a container until cancelled, from so many lines back. Ends by itself when the
+    /// container is gone and all was told, or with what is wrong and what to do.
+    fn follow(
+        &self,
+        container: ContainerId,
+        tail: u32,
+        sink: LogSender,
+        cancel: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+}
+
+/// The sources of all devices. Cloned freely.
+#[derive(Clone, Default)]
+pub struct LogSources(Arc<RwLock<HashMap<DeviceUuid, Arc<dyn LogSource>>>>);
+
+impl LogSources {
+    /// The source of a device from now on.
+    pub fn set(&self, device: DeviceUuid, source: Arc<dyn LogSource>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(device, source);
+    }
+
+    /// The source of a device.
+    pub fn of(&self, device: DeviceUuid) -> Option<Arc<dyn LogSource>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&device).cloned()
+    }
+}
