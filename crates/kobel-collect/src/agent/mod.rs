@@ -14,6 +14,8 @@ mod backoff;
 mod client;
 mod convert;
 mod dial;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod links;
 mod outbox;

@@ -302,11 +302,17 @@ proptest! {
     ) {
         let hub = Hub::new();
         let mut session = hub.session();
-        for message in messages {
-            if take(&mut session, &message).is_err() {
+        for message in &messages {
+            if take(&mut session, message).is_err() {
                 break;
             }
         }
+        // And behind a sign-in.
+        let framed = messages.iter().flat_map(|message| {
+            let length = (message.len() as u16).to_le_bytes();
+            length.into_iter().chain(message.iter().copied())
+        });
+        super::fuzz::receive(&framed.collect::<Vec<_>>());
     }
 
     /// No reports, however absurd, bring it down, and none yields a value that no host has.
@@ -604,4 +610,55 @@ async fn a_clock_that_is_wrong_is_put_right() {
         let sample = hub.taken().await.remove(&target.device).unwrap().sample.unwrap();
         assert_eq!(NOW - sample.sampled_at.as_millis(), expected, "a clock {clock_ms} ms off");
     }
+}
+
+#[tokio::test]
+async fn a_number_counts_once_and_an_older_link_of_the_run_counts_no_more() {
+    let hub = Hub::new();
+    let (mut first, mut second) = (hub.session(), hub.session());
+    let claims = DeviceClaims {
+        devices: vec![DeviceClaim {
+            key: "host-1".into(),
+            name: "web-1".into(),
+            ..DeviceClaim::default()
+        }],
+    };
+    let claims = message(agent_message::Body::Claims(claims));
+    let report = |number| {
+        let summary = HostSummary {
+            from_ms: NOW - 1_000,
+            to_ms: NOW,
+            samples: 1,
+            present: 1,
+            values: vec![number as f32; 3],
+            ..HostSummary::default()
+        };
+        let numbered = vec![NumberedReport { number, body: Some(Body::Summary(summary)) }];
+        message(agent_message::Body::Reports(Reports { numbered, ..Reports::default() }))
+    };
+    let ack = |answer: Option<HubMessage>| match answer.unwrap().body {
+        Some(hub_message::Body::Ack(ack)) => ack.number,
+        other => panic!("{other:?}"),
+    };
+    let hello = message(agent_message::Body::Hello(said_hello(1, 1)));
+    take(&mut first, &hello).unwrap();
+    take(&mut first, &claims).unwrap();
+    for (number, acked) in [(1, 1), (4, 4), (4, 4), (2, 4), (5, 5)] {
+        assert_eq!(ack(take(&mut first, &report(number)).unwrap()), acked);
+    }
+    let heard: Vec<_> = hub.taken().await[&uuid(1)]
+        .summaries
+        .iter()
+        .map(|summary| summary.series[0].unwrap().max)
+        .collect();
+    assert_eq!(heard, [1.0, 4.0, 5.0]);
+
+    // The same run anew, while the hub still reads what came by the old connection.
+    let welcome = take(&mut second, &hello).unwrap().unwrap();
+    assert!(matches!(welcome.body, Some(hub_message::Body::Welcome(w)) if w.last_number == 5));
+    let refused = take(&mut first, &report(6)).unwrap_err();
+    assert_eq!((refused.code(), refused.retry), (RefusalCode::Replaced, true));
+    take(&mut second, &claims).unwrap();
+    assert_eq!(ack(take(&mut second, &report(6)).unwrap()), 6);
+    assert_eq!(hub.taken().await[&uuid(1)].summaries.len(), 1);
 }

@@ -28,6 +28,9 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How often a container that does not run is looked at, if nobody says that it started.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long after a restart a container says nothing until the restart is told without its lines.
+const QUIET: Duration = Duration::from_millis(500);
+
 /// What of the log to begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -61,7 +64,9 @@ pub struct Follower {
     resume: Resume,
     /// Of the last look: when it was started, while it runs.
     run: Option<Run>,
-    /// Lines on their way; empty between two calls, kept for its space.
+    /// What happened to the container, to be told in its place between the lines.
+    marks: Vec<(LogMarker, LogTime)>,
+    /// Lines and events on their way; empty between two calls.
     lines: Vec<RawLine>,
     events: Vec<SourceEvent>,
 }
@@ -83,6 +88,7 @@ struct Run {
     tty: bool,
     running: bool,
     started_at: String,
+    finished_at: String,
 }
 
 /// How a stream ended.
@@ -108,6 +114,7 @@ impl Follower {
             poke: Poke::default(),
             resume: Resume::default(),
             run: None,
+            marks: Vec::new(),
             lines: Vec::new(),
             events: Vec::new(),
         }
@@ -137,12 +144,19 @@ impl Follower {
                     if let Some(known) = known {
                         self.changed(&known, &run, before.take());
                     }
-                    // A stopped one is read, too: it may have run unseen.
-                    let (framing, ended) = self.read(run.tty).await;
                     self.resume.broke();
+                    // A stopped one is read, too: it may have run unseen, and its last words may
+                    // have been written after the stream was closed.
+                    let (framing, ended) = self.read(run.tty).await;
                     match ended {
                         Ok(Break::Closed) => {
-                            before = Some(framing);
+                            if run.running {
+                                before = Some(framing);
+                            } else {
+                                self.finish(framing);
+                                self.mark(None);
+                                self.give();
+                            }
                             (wait, failing) = (AGAIN.0, false);
                             let pause = if run.running { AGAIN.0 } else { LOOK };
                             self.pause(pause).await;
@@ -180,16 +194,19 @@ impl Follower {
     async fn look(&self) -> Result<Run, RequestError> {
         let path = format!("/containers/{}/json", self.container);
         let inspect = json(&*self.dial, &path).await?;
-        let started_at = inspect.pointer("/State/StartedAt").and_then(|at| at.as_str());
+        let text = |pointer| {
+            clean(inspect.pointer(pointer).and_then(|text| text.as_str()).unwrap_or_default(), 64)
+        };
         let flag = |pointer| inspect.pointer(pointer).and_then(|flag| flag.as_bool());
         Ok(Run {
             tty: flag("/Config/Tty").unwrap_or(false),
             running: flag("/State/Running").unwrap_or(false),
-            started_at: clean(started_at.unwrap_or_default(), 64),
+            started_at: text("/State/StartedAt"),
+            finished_at: text("/State/FinishedAt"),
         })
     }
 
-    /// Tells what happened to the container since the last look.
+    /// Notes what happened to the container since the last look.
     fn changed(&mut self, known: &Run, run: &Run, before: Option<Framing>) {
         let restarted = known.started_at != run.started_at;
         let ended = known.running && (restarted || !run.running);
@@ -199,18 +216,30 @@ impl Follower {
         {
             self.finish(framing);
         }
-        let now = now();
+        let time = |text: &str| stamp::rfc3339(text.as_bytes()).map_or(now(), LogTime::from_nanos);
         if ended {
-            self.events.push(SourceEvent::Marker(LogMarker::Stopped, now));
+            self.marks.push((LogMarker::Stopped, time(&run.finished_at)));
         }
-        if restarted && (run.running || !run.started_at.is_empty()) {
-            let at = stamp::rfc3339(run.started_at.as_bytes()).map_or(now, LogTime::from_nanos);
-            self.events.push(SourceEvent::Marker(LogMarker::Started, at));
+        if restarted {
+            self.marks.push((LogMarker::Started, time(&run.started_at)));
             if !run.running {
-                self.events.push(SourceEvent::Marker(LogMarker::Stopped, now));
+                self.marks.push((LogMarker::Stopped, time(&run.finished_at)));
             }
         }
-        self.give();
+    }
+
+    /// Tells what was noted, before a line of this time; all of it for `None`.
+    fn mark(&mut self, before: Option<LogTime>) {
+        // The last lines of a run may be stamped after its end, but not after the next one began.
+        let started = |marks: &[(LogMarker, LogTime)], at| {
+            marks.iter().rposition(|(m, started)| *m == LogMarker::Started && *started <= at)
+        };
+        let upto = match before {
+            None => self.marks.len(),
+            Some(at) => started(&self.marks, at).map_or(0, |last| last + 1),
+        };
+        let marks = self.marks.drain(..upto);
+        self.events.extend(marks.map(|(marker, at)| SourceEvent::Marker(marker, at)));
     }
 
     /// Reads the log until it breaks.
@@ -222,7 +251,20 @@ impl Follower {
         let podman = answer.response.headers().contains_key("libpod-api-version");
         let mut framing = Framing::new(tty, if podman { Parts::Apart } else { Parts::Alike });
         let body = answer.response.body_mut();
-        while let Some(frame) = body.frame().await {
+        loop {
+            let frame = if self.marks.is_empty() {
+                body.frame().await
+            } else {
+                match timeout(QUIET, body.frame()).await {
+                    Ok(frame) => frame,
+                    Err(_) => {
+                        self.mark(None);
+                        self.give();
+                        continue;
+                    }
+                }
+            };
+            let Some(frame) = frame else { return (framing, Ok(Break::Closed)) };
             let bytes = match frame.map(|frame| frame.into_data()) {
                 Ok(Ok(bytes)) => bytes,
                 // Trailers.
@@ -239,7 +281,6 @@ impl Follower {
                 }
             }
         }
-        (framing, Ok(Break::Closed))
     }
 
     fn path(&self) -> String {
@@ -263,10 +304,11 @@ impl Follower {
     fn fatal(&mut self, error: RequestError, before: Framing) -> Result<Ended, String> {
         if error.is_not_found() {
             self.finish(before);
+            self.mark(None);
             if self.run.as_ref().is_some_and(|run| run.running) {
                 self.events.push(SourceEvent::Marker(LogMarker::Stopped, now()));
-                self.give();
             }
+            self.give();
             return Ok(Ended::Removed);
         }
         match error {
@@ -287,13 +329,16 @@ impl Follower {
 
     /// Passes on what was not seen yet.
     fn sift(&mut self) {
-        for line in self.lines.drain(..) {
+        for line in std::mem::take(&mut self.lines) {
             match self.resume.line(&line) {
                 Verdict::Seen => continue,
                 Verdict::New => {}
                 Verdict::NewAfterLoss => {
                     self.events.push(SourceEvent::Marker(LogMarker::Lost, line.at));
                 }
+            }
+            if !self.marks.is_empty() {
+                self.mark(Some(line.at));
             }
             self.events.push(SourceEvent::Line(line));
         }
