@@ -10,7 +10,7 @@ const subscribe = (request) =>
     if (!answer.ok) console.error(`${answer.error.code}: ${answer.error.message}`);
   });
 
-socket.on("connect", () => subscribe({ type: "dashboard" }));
+socket.on("connect", () => subscribe({ type: "dashboard", options: { rate: 1 } }));
 socket.on("connect_error", (error) => console.error(error.message));
 
 socket.on("initialData", ({ type, data }) => {

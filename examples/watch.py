@@ -13,7 +13,7 @@ client = socketio.Client()
 
 @client.event
 def connect():
-    client.emit("subscribe", {"type": "dashboard"})
+    client.emit("subscribe", {"type": "dashboard", "options": {"rate": 1}})
 
 
 @client.on("initialData")
