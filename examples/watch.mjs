@@ -15,7 +15,7 @@ socket.on("connect_error", (error) => console.error(error.message));
 
 socket.on("initialData", ({ type, data }) => {
   if (type !== "dashboard") return;
-  for (const { deviceUuid } of data.devices) subscribe({ type: "device", id: deviceUuid });
+  for (const { deviceUuid } of data.devices) subscribe({ type: "device", id: deviceUuid, options: { rate: 1 } });
 });
 
 socket.on("stats", ({ data }) => {

@@ -20,7 +20,8 @@ def connect():
 def initial_data(message):
     if message["type"] == "dashboard":
         for device in message["data"]["devices"]:
-            client.emit("subscribe", {"type": "device", "id": device["deviceUuid"]})
+            asked = {"type": "device", "id": device["deviceUuid"], "options": {"rate": 1}}
+            client.emit("subscribe", asked)
 
 
 @client.on("stats")
