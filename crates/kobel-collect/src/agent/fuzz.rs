@@ -41,7 +41,7 @@ pub fn receive(mut bytes: &[u8]) {
     };
     let mut client = Client::new(hello, vec![claim("a"), claim("b")]);
     while let Some(message) = client.next(wall, now) {
-        let Some(answer) = take(&mut session, message.into(), wall, now) else { return };
+        let Some(answer) = take(&mut session, &message.into(), wall, now) else { return };
         if client.receive(&prost::Message::encode_to_vec(&answer)).is_err() {
             return;
         }
@@ -52,7 +52,7 @@ pub fn receive(mut bytes: &[u8]) {
         bytes = rest;
         // What the hub says is no business of the other side's decoder; what it does not expect is.
         let _ = client.receive(message);
-        if take(&mut session, Bytes::copy_from_slice(message), wall, now).is_none() {
+        if take(&mut session, &Bytes::copy_from_slice(message), wall, now).is_none() {
             return;
         }
     }
@@ -61,11 +61,11 @@ pub fn receive(mut bytes: &[u8]) {
 /// `None` where the link ends.
 fn take(
     session: &mut Session,
-    message: Bytes,
+    message: &Bytes,
     wall: Timestamp,
     now: Instant,
 ) -> Option<kobel_wire::proto::HubMessage> {
-    match session.receive(&message, wall, now).ok()? {
+    match session.receive(message, wall, now).ok()? {
         Step::Nothing => Some(kobel_wire::proto::HubMessage::default()),
         Step::Say(say) => Some(say),
         Step::Claim(claims) => {

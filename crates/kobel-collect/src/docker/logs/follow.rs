@@ -65,7 +65,7 @@ pub struct Follower {
     /// Of the last look: when it was started, while it runs.
     run: Option<Run>,
     /// What happened to the container, to be told in its place between the lines.
-    marks: Vec<(LogMarker, LogTime)>,
+    marks: Vec<Mark>,
     /// Lines and events on their way; empty between two calls.
     lines: Vec<RawLine>,
     events: Vec<SourceEvent>,
@@ -89,6 +89,15 @@ struct Run {
     running: bool,
     started_at: String,
     finished_at: String,
+}
+
+/// Something that happened to the container.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    marker: LogMarker,
+    at: LogTime,
+    /// From which line on it is told, at the latest.
+    before: Option<LogTime>,
 }
 
 /// How a stream ended.
@@ -217,29 +226,29 @@ impl Follower {
             self.finish(framing);
         }
         let time = |text: &str| stamp::rfc3339(text.as_bytes()).map_or(now(), LogTime::from_nanos);
+        let (started, finished) = (time(&run.started_at), time(&run.finished_at));
+        let stopped = Mark { marker: LogMarker::Stopped, at: finished, before: None };
         if ended {
-            self.marks.push((LogMarker::Stopped, time(&run.finished_at)));
+            self.marks.push(stopped);
         }
         if restarted {
-            self.marks.push((LogMarker::Started, time(&run.started_at)));
+            self.marks.push(Mark {
+                marker: LogMarker::Started,
+                at: started,
+                before: Some(between(finished, started)),
+            });
             if !run.running {
-                self.marks.push((LogMarker::Stopped, time(&run.finished_at)));
+                self.marks.push(stopped);
             }
         }
     }
 
     /// Tells what was noted, before a line of this time; all of it for `None`.
-    fn mark(&mut self, before: Option<LogTime>) {
-        // The last lines of a run may be stamped after its end, but not after the next one began.
-        let started = |marks: &[(LogMarker, LogTime)], at| {
-            marks.iter().rposition(|(m, started)| *m == LogMarker::Started && *started <= at)
-        };
-        let upto = match before {
-            None => self.marks.len(),
-            Some(at) => started(&self.marks, at).map_or(0, |last| last + 1),
-        };
+    fn mark(&mut self, line: Option<LogTime>) {
+        let due = |mark: &Mark| line.is_none_or(|at| mark.before.is_some_and(|from| from <= at));
+        let upto = self.marks.iter().rposition(due).map_or(0, |last| last + 1);
         let marks = self.marks.drain(..upto);
-        self.events.extend(marks.map(|(marker, at)| SourceEvent::Marker(marker, at)));
+        self.events.extend(marks.map(|mark| SourceEvent::Marker(mark.marker, mark.at)));
     }
 
     /// Reads the log until it breaks.
@@ -356,6 +365,14 @@ impl Follower {
         sleep(AGAIN.0.min(long)).await;
         let _ = timeout(long.saturating_sub(AGAIN.0), self.poke.0.notified()).await;
     }
+}
+
+/// Where one run's lines end and the next one's begin. The engine stamps the last lines of a run
+/// after the run's end, if it is busy, and the first of the next before that one's start: it notes
+/// when a process was started after it was.
+fn between(finished: LogTime, started: LogTime) -> LogTime {
+    let gap = started.as_nanos().saturating_sub(finished.as_nanos());
+    LogTime::from_nanos(started.as_nanos().saturating_sub(gap.max(0) / 2))
 }
 
 fn now() -> LogTime {
