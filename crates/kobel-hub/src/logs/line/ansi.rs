@@ -29,7 +29,7 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
         match c {
             '\u{1b}' => skip_to = at + escape(&text.as_bytes()[at..]),
             '\u{9b}' => {
-                skip_to = at + 2 + control_sequence(&text.as_bytes()[at + 2..]).unwrap_or(0)
+                skip_to = at + 2 + control_sequence(&text.as_bytes()[at + 2..]).unwrap_or(0);
             }
             '\r' => returned = true,
             '\n' => {
