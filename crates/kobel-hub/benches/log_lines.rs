@@ -19,7 +19,7 @@ fn raw(text: String) -> RawLine {
 type Make = fn(usize) -> String;
 
 const PLAIN: Make =
-    |n| format!("2026-11-18T11:06:40.{:06}Z  INFO app::http: served /items/{n} in 12 ms", n);
+    |n| format!("2026-11-18T11:06:40.{n:06}Z  INFO app::http: served /items/{n} in 12 ms");
 const PROSE: Make = |n| format!("listening for connection number {n} from the load balancer");
 const ACCESS: Make = |n| {
     format!(

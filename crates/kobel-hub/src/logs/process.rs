@@ -36,7 +36,9 @@ impl Processor {
         match event {
             SourceEvent::Line(raw) => {
                 let raw = self.mask(raw);
-                self.grouper.push(now, line::read(raw), out);
+                let mut line = line::read(raw);
+                self.mask_what_was_hidden(&mut line);
+                self.grouper.push(now, line, out);
             }
             SourceEvent::Marker(marker, at) => {
                 self.grouper.flush(out);
@@ -79,6 +81,17 @@ impl Processor {
             raw.text = masked;
         }
         raw
+    }
+
+    /// A colour between a name and its value hides a secret from the rules, until it is taken off.
+    fn mask_what_was_hidden(&self, line: &mut LogLine) {
+        if line.raw.is_some()
+            && let Cow::Owned(masked) = self.redaction.mask(&line.message)
+            && masked != line.message
+        {
+            // As it came it would still tell.
+            (line.message, line.raw) = (masked, None);
+        }
     }
 
     fn number(&mut self, from: usize, out: &mut [LogLine]) {
@@ -128,18 +141,19 @@ mod tests {
         };
         push(&mut processor, &mut out, r#"{"msg":"x","url":"redis://:hunter2@db"}"#);
         push(&mut processor, &mut out, "password=\u{1b}[31mhunter2");
+        push(&mut processor, &mut out, "\u{1b}[36mpassword\u{1b}[0m=hunter2");
         push(&mut processor, &mut out, "ERROR held back");
-        assert_eq!((out.len(), processor.deadline()), (2, Some(now + limit)));
+        assert_eq!((out.len(), processor.deadline()), (3, Some(now + limit)));
         let stopped = SourceEvent::Marker(LogMarker::Stopped, LogTime::default());
         processor.push(now, stopped, &mut out);
-        assert_eq!(processor.skip(3, &mut out), 11..=13);
+        assert_eq!(processor.skip(3, &mut out), 12..=14);
         push(&mut processor, &mut out, "after");
         let seqs: Vec<_> = out.iter().map(|line| line.seq).collect();
-        assert_eq!(seqs, [7, 8, 9, 10, 14]);
-        assert_eq!(out[3].marker, Some(LogMarker::Stopped));
+        assert_eq!(seqs, [7, 8, 9, 10, 11, 15]);
+        assert_eq!(out[4].marker, Some(LogMarker::Stopped));
         assert!(!serde_json::to_string(&out).unwrap().contains("hunter2"), "{out:?}");
         push(&mut processor, &mut out, "WARN x");
         processor.expire(now + limit, &mut out);
-        assert_eq!(out.last().unwrap().seq, 15);
+        assert_eq!(out.last().unwrap().seq, 16);
     }
 }
