@@ -147,6 +147,11 @@ impl Fleet {
         self.devices.get(self.places.get(container)?)
     }
 
+    /// A container, wherever it is.
+    pub(crate) fn container_mut(&mut self, id: &ContainerId) -> Option<&mut LiveContainer> {
+        self.devices.get_mut(self.places.get(id)?)?.containers.get_mut(id)
+    }
+
     /// The device that a room is about.
     pub(crate) fn place_of(&self, room: &RoomName) -> Option<DeviceUuid> {
         match room {

@@ -24,23 +24,36 @@ pub(crate) struct Kept {
 
 /// The last events of a room, oldest first. Samples and figures are not among them: their newest
 /// replaces the rest, and that is in the live state.
+///
+/// Nothing is kept before the room's first viewer: nobody has a position there to come back to, and
+/// most rooms never have one.
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     events: VecDeque<Kept>,
     bytes: usize,
-    /// The number of the newest event that was kept and is gone.
+    /// The number of the newest event that is gone, or was before the first viewer.
     floor: Seq,
+    open: bool,
 }
 
 impl Ring {
-    /// Adds an event that could be encoded.
-    pub(crate) fn push_some(&mut self, event: Option<Kept>) {
-        if let Some(event) = event {
+    /// The room, whose last event was `seq`, has a viewer: from now on events are kept.
+    pub(crate) fn open(&mut self, seq: Seq) {
+        if !self.open {
+            (self.open, self.floor) = (true, seq);
+        }
+    }
+
+    /// Adds an event, if events are kept and it can be encoded.
+    pub(crate) fn keep(&mut self, event: impl FnOnce() -> Option<Kept>) {
+        if self.open
+            && let Some(event) = event()
+        {
             self.push(event);
         }
     }
 
-    pub(crate) fn push(&mut self, event: Kept) {
+    fn push(&mut self, event: Kept) {
         self.bytes += event.data.get().len();
         self.events.push_back(event);
         while self.events.len() > KEPT || self.bytes > BYTES {

@@ -68,7 +68,7 @@ impl Live {
             paced: false,
             sample: None,
         };
-        live.ring.push_some(event.kept(wall));
+        live.ring.keep(|| event.kept(wall));
         self.delivery.tell(&event, to, now, wall);
     }
 
@@ -136,7 +136,7 @@ impl Live {
             sample: None,
         };
         if keep {
-            ring.push_some(event.kept(wall));
+            ring.keep(|| event.kept(wall));
         }
         self.delivery.tell(&event, to, now, wall);
     }

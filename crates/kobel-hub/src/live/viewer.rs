@@ -248,11 +248,14 @@ impl Live {
     ) -> (Room, Stream) {
         let Self { fleet, own, boards, fleet_stream, .. } = self;
         let stream = match &place.room {
-            RoomName::Device(uuid) => fleet.device(*uuid).map(|live| &live.stream),
-            RoomName::Container(id) => {
-                let live = fleet.device_of(id).and_then(|live| live.containers.get(id));
-                live.map(|live| &live.stream)
-            }
+            RoomName::Device(uuid) => fleet.device_mut(*uuid).map(|live| {
+                live.ring.open(live.stream.seq);
+                &live.stream
+            }),
+            RoomName::Container(id) => fleet.container_mut(id).map(|live| {
+                live.ring.open(live.stream.seq);
+                &live.stream
+            }),
             RoomName::System => Some(&own.stream),
             RoomName::Fleet => Some(&*fleet_stream),
             RoomName::Dashboard => None,

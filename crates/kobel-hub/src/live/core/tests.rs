@@ -529,6 +529,7 @@ fn who_comes_back_gets_exactly_what_it_missed() {
     world.subscribe(socket, 200, to_device(1));
     let seen = world.last(socket)["seq"].as_u64().unwrap();
     assert_eq!(seen, 3);
+    world.subscribe(socket, 200, to_container(7));
     world.live.disconnected(socket);
 
     world.report(1, 1000, sample(1, 1000, 2.0)); // 4
@@ -593,6 +594,8 @@ fn who_comes_back_gets_exactly_what_it_missed() {
 fn who_missed_nothing_gets_nothing_and_who_cannot_be_told_gets_the_state() {
     let mut world = World::new(1);
     world.report(1, 0, sample(1, 0, 1.0));
+    let first = world.connect(9, DeviceScope::All);
+    world.subscribe(first, 0, to_device(1));
     for n in 0..600 {
         let state = if n % 2 == 0 { ContainerState::Running } else { ContainerState::Exited };
         world.report(1, n, containers(vec![container(1, 7, state, 0)]));
@@ -617,6 +620,23 @@ fn who_missed_nothing_gets_nothing_and_who_cannot_be_told_gets_the_state() {
             assert_eq!(world.last(socket)["gap"], true);
         }
     }
+}
+
+#[test]
+fn before_the_first_viewer_nothing_is_kept() {
+    let mut world = World::new(1);
+    for n in 0..10 {
+        let state = if n % 2 == 0 { ContainerState::Running } else { ContainerState::Exited };
+        world.report(1, n, containers(vec![container(1, 7, state, 0)]));
+    }
+    // A position that nobody can have been given.
+    let socket = world.connect(1, DeviceScope::All);
+    world.subscribe(socket, 20, since(to_device(1), "e1", 5));
+    assert_eq!(world.acks.last().unwrap().1.resumed, Some(false));
+    assert_eq!(
+        (world.events(socket), &world.last(socket)["gap"]),
+        (vec!["initialData"], &json!(true))
+    );
 }
 
 #[test]
