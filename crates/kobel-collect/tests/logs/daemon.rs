@@ -47,26 +47,36 @@ impl Daemon {
         format!("unix://{}", self.at("docker.sock").display())
     }
 
-    /// Starts it again, and waits until it answers.
+    /// Starts it again, and waits until it answers. On a busy machine it may give up on its own
+    /// containerd; then once more.
     pub(crate) fn up(&mut self) {
+        for _ in 0..3 {
+            self.running = Some(self.spawn());
+            for _ in 0..600 {
+                if self.command(&["version"]).status.success() {
+                    return;
+                }
+                if self.running.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some()) {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            self.down("TERM");
+        }
+        panic!("dockerd does not answer:\n{}", fs::read_to_string(self.at("log")).unwrap());
+    }
+
+    fn spawn(&self) -> Child {
         let log = fs::File::options().create(true).append(true).open(self.at("log")).unwrap();
         let flag = |name: &str, file: &str| format!("--{name}={}", self.at(file).display());
-        let child = Command::new("dockerd")
+        Command::new("dockerd")
             .args([flag("data-root", "data"), flag("exec-root", "exec"), flag("pidfile", "pid")])
             .arg(format!("--host={}", self.host()))
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--live-restore"])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("this test needs dockerd, and root to start it");
-        self.running = Some(child);
-        for _ in 0..600 {
-            if self.command(&["version"]).status.success() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        panic!("dockerd does not answer:\n{}", fs::read_to_string(self.at("log")).unwrap());
+            .expect("this test needs dockerd, and root to start it")
     }
 
     /// Ends it by this signal; containers go on (live restore).

@@ -96,7 +96,12 @@ impl Following {
     }
 
     async fn line(&self, text: &str) {
-        self.until(text, |f| f.story().iter().any(|told| told == text)).await;
+        self.until(text, |following| {
+            let events = following.kept.0.lock().unwrap();
+            // The newest first: of a flood, only those are what is waited for.
+            events.iter().rev().any(|e| matches!(e, SourceEvent::Line(line) if line.text == text))
+        })
+        .await;
     }
 
     async fn ended(self) -> Ended {
