@@ -200,8 +200,11 @@ impl Outbox {
         true
     }
 
+    /// What waits behind the frame under way. That one may be as large as it is: a first state of
+    /// thousands of devices is more than a client may let wait of what follows.
     fn cost(&self) -> usize {
-        self.bytes + (self.frames.len() - self.holes) * FRAME_COST
+        let first = self.frames.front().and_then(Option::as_ref).map_or(0, |f| self.len(f));
+        self.bytes - first + (self.frames.len() - self.holes) * FRAME_COST
     }
 
     /// No hole stays in front.

@@ -10,6 +10,7 @@ use super::{
     Command, LiveStats, Policy,
     delivery::{Delivery, To},
     fleet::{Change, Fleet},
+    fleet_frames::Told,
     groups::Groups,
     needs::Stale,
     stream::Stream,
@@ -35,6 +36,8 @@ pub struct Live {
     pub(super) boards: Stream,
     /// The stream of the fleet's room.
     pub(super) fleet_stream: Stream,
+    /// What those who come to the fleet's room at the same time share.
+    pub(super) fleet_told: Told,
     /// For whom it must be worked out anew what is needed.
     pub(super) stale: Stale,
     pub(super) max_subscriptions: usize,
@@ -59,6 +62,7 @@ impl Live {
             viewers: HashMap::new(),
             boards: Stream::new(&epoch),
             fleet_stream: Stream::new(&epoch),
+            fleet_told: Told::default(),
             stale: Stale::default(),
             max_subscriptions,
             ticked: None,

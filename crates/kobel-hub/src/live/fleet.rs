@@ -415,6 +415,22 @@ impl LiveDevice {
         }
     }
 
+    /// The same without values.
+    pub(crate) fn bare_entry(&self) -> FleetEntry {
+        FleetEntry {
+            device_uuid: self.device.device_uuid,
+            id: self.device.id,
+            sampled_at: None,
+            state: self.device.state,
+            cpu: None,
+            memory: None,
+            disk: None,
+            temperature: None,
+            network_in: None,
+            network_out: None,
+        }
+    }
+
     /// The device in the fleet's room, but its figures.
     pub(crate) fn entry_update(&self) -> EntryUpdate<'_> {
         EntryUpdate {

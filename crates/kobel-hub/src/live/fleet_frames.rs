@@ -4,12 +4,12 @@
 //! A frame holds all devices, not only those that were read since the last one: so a newer frame
 //! may take the place of one that a slow viewer has not taken, and nothing is lost by it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kobel_fanout::{Frame, Policy as FramePolicy, SocketId};
 use kobel_wire::{
     DeviceId, DeviceUuid, Timestamp,
-    event::{Batch, ContainerCounts, FleetEntry, Totals},
+    event::{Batch, ContainerCounts, FleetEntry, Seq, Totals},
     metr,
 };
 use serde::Serialize;
@@ -19,8 +19,9 @@ use super::{
     Command, Live, Subject, binary,
     delivery::{NAMESPACE, earliest, logged},
     fleet::{LiveDevice, totals_of},
-    groups::Place,
+    groups::{AccessKey, Place},
     stream::Stream,
+    viewer::first,
 };
 use crate::{access::Access, request::Format, room::RoomName};
 
@@ -81,6 +82,10 @@ struct Listed<'a> {
     entry: FleetEntry,
 }
 
+/// The first state of an access, as it was told last.
+#[derive(Default)]
+pub(super) struct Told(HashMap<(AccessKey, bool), (Seq, Arc<Frame>)>);
+
 /// What a viewer gets first.
 #[derive(Serialize)]
 pub(super) struct FleetData<'a> {
@@ -89,7 +94,33 @@ pub(super) struct FleetData<'a> {
 }
 
 impl Live {
-    pub(super) fn fleet_data<'a>(&'a self, access: &'a Access) -> FleetData<'a> {
+    /// What a viewer of the fleet's room gets first. Who gets a binary format has the values in the frame
+    /// that follows. When many come at once they share it.
+    pub(super) fn fleet_first(
+        &mut self,
+        place: &Place,
+        access: &Access,
+        stream: &Stream,
+        gap: Option<bool>,
+    ) -> Option<Arc<Frame>> {
+        let values = place.shape.format == Format::Json;
+        let key = (place.key, values);
+        if let Some((seq, frame)) = self.fleet_told.0.get(&key)
+            && gap.is_none()
+            && *seq == stream.seq
+        {
+            return Some(Arc::clone(frame));
+        }
+        let frame = first(&place.room, &self.fleet_data(access, values), stream, gap)?;
+        if gap.is_none() {
+            // Of accesses that are gone, or of ticks before, nothing is kept.
+            self.fleet_told.0.retain(|_, (seq, _)| *seq == stream.seq);
+            self.fleet_told.0.insert(key, (stream.seq, Arc::clone(&frame)));
+        }
+        Some(frame)
+    }
+
+    fn fleet_data<'a>(&'a self, access: &'a Access, values: bool) -> FleetData<'a> {
         let policy = &*self.delivery.policy;
         let devices: Vec<_> = self
             .fleet
@@ -98,7 +129,7 @@ impl Live {
                 name: &live.device.name,
                 tags: &live.device.tags,
                 containers: live.counts(),
-                entry: live.fleet_entry(),
+                entry: if values { live.fleet_entry() } else { live.bare_entry() },
             })
             .collect();
         let totals = totals_of(devices.iter().map(|d| (d.entry.state, d.containers)));
@@ -142,18 +173,21 @@ impl Live {
     }
 
     /// Tells a socket that joins a group the fleet's values, and what it needs to read the group's
-    /// next frame.
+    /// next frame. Who is new has the values of JSON in its first state already.
     pub(super) fn fleet_now(
         &mut self,
         socket: SocketId,
         place: &Place,
+        is_new: bool,
         now: Instant,
         wall: Timestamp,
     ) {
         let Self { fleet, delivery, .. } = self;
         let Some(group) = delivery.groups.at(place) else { return };
         let format = group.shape.format;
-        // Who is new has them in its `initialData`, and who wakes must not wait for the next tick.
+        if is_new && format == Format::Json {
+            return;
+        }
         let devices: Vec<_> = fleet.visible(&*delivery.policy, &group.access).collect();
         let frames: Vec<_> = if format == Format::Metr2 {
             let records = group.fleet.records(&devices);

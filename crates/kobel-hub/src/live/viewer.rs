@@ -206,7 +206,7 @@ impl Live {
             self.delivery.out.push(Command::Emit { socket, frame });
         }
         if asked.room == RoomName::Fleet {
-            self.fleet_now(socket, &place, now, wall);
+            self.fleet_now(socket, &place, true, now, wall);
         }
         self.delivery.out.push(Command::Join { socket, room });
         match (&asked.options.logs, known.and_then(|seat| seat.logs)) {
@@ -368,7 +368,7 @@ impl Live {
             self.leave(socket, &old);
             let (room, _) = self.enter(&new, &access, now, wall);
             if new.room == RoomName::Fleet {
-                self.fleet_now(socket, &new, now, wall);
+                self.fleet_now(socket, &new, false, now, wall);
             }
             self.delivery.out.push(Command::Join { socket, room });
         }
@@ -426,7 +426,7 @@ impl Live {
     }
 
     fn initial(
-        &self,
+        &mut self,
         place: &Place,
         access: &Access,
         stream: &Stream,
@@ -463,7 +463,7 @@ impl Live {
                 let data = DashboardData { totals: totals(&devices), devices };
                 first(room, &data, stream, gap)
             }
-            RoomName::Fleet => first(room, &self.fleet_data(access), stream, gap),
+            RoomName::Fleet => self.fleet_first(place, access, stream, gap),
             RoomName::System => first(room, &self.own.data(), stream, gap),
         }
     }
@@ -474,7 +474,7 @@ impl Live {
     }
 }
 
-fn first<T: Serialize>(
+pub(super) fn first<T: Serialize>(
     room: &RoomName,
     data: &T,
     stream: &Stream,

@@ -61,6 +61,15 @@ fn what_is_replaced_for_ever_takes_no_room_for_ever() {
 }
 
 #[test]
+fn a_single_frame_may_be_larger_than_what_may_wait_behind_it() {
+    let large = Frame::event("/", "first", &"x".repeat(5_000), Policy::Deliver).unwrap();
+    let mut outbox = Outbox::new(false, Instant::now());
+    assert!(!outbox.push(&large, 10, 1_000).full);
+    assert!(!outbox.push(&frame(1, Policy::Deliver), 0, 1_000).full);
+    assert!(outbox.push(&large, 0, 1_000).full);
+}
+
+#[test]
 fn a_half_written_frame_is_left_alone() {
     let mut outbox = Outbox::new(false, Instant::now());
     outbox.push(&frame(1, Policy::Conflate(7)), 3, 1000);
