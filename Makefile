@@ -42,7 +42,7 @@ web/node_modules/.package-lock.json: web/package-lock.json
 	touch $@
 
 .PHONY: test
-test: setup check unit e2e ## Everything: install what is missing, check, unit tests, end-to-end tests
+test: setup check unit fuzz e2e ## Everything: install what is missing, check, unit tests, fuzzers for a moment, end-to-end tests
 	$(call say,All of it passed)
 
 .PHONY: setup
@@ -65,6 +65,12 @@ unit: page ## Unit and integration tests of the crates and of the page
 	cargo test --workspace --locked --quiet
 	$(call say,Tests of the page)
 	$(NPM) --prefix web run test
+
+.PHONY: fuzz
+fuzz: ## Each decoder against made-up input, SECONDS long (5)
+	$(call say,Fuzzing)
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	SECONDS_EACH=$(or $(SECONDS),5) fuzz/run.sh
 
 .PHONY: e2e
 e2e: page tests/e2e/node_modules/.package-lock.json examples/node_modules/.package-lock.json .venv/installed ## Stock clients and a browser against the real binary and a real Docker
@@ -113,4 +119,4 @@ format: ## Format everything
 .PHONY: clean
 clean: ## Remove what was built
 	cargo clean
-	rm -rf web/dist web/node_modules tests/e2e/node_modules tests/e2e/out examples/node_modules .venv
+	rm -rf fuzz/target fuzz/corpus web/dist web/node_modules tests/e2e/node_modules tests/e2e/out examples/node_modules .venv

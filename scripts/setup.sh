@@ -28,6 +28,7 @@ for group in "$@"; do
     test)
       command -v python3 >/dev/null || missing+=(python3)
       python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+      need c++ g++
       need dockerd docker.io iptables
       need docker docker.io
       [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
