@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     Command, LiveStats, Policy,
-    delivery::{Delivery, To},
+    delivery::Delivery,
     fleet::{Change, Fleet},
     fleet_frames::Told,
     groups::Groups,
@@ -83,7 +83,7 @@ impl Live {
         };
         self.fleet.judge_one(uuid, now, wall);
         if self.fleet.device(uuid).is_some_and(|live| live.device != before) {
-            self.device_event(uuid, To::Room, now, wall);
+            self.device_event(uuid, now, wall);
             self.board_event(uuid, true, now);
             self.entry_event(uuid, now, wall);
         }
@@ -128,10 +128,10 @@ impl Live {
             urgent |= !matches!(change, Change::Sample | Change::Figures(_));
             match change {
                 Change::Sample => {
-                    self.sample_event(uuid, To::Room, now, wall);
+                    self.sample_event(uuid, now, wall);
                     self.fleet_changed(uuid, now);
                 }
-                Change::Device => self.device_event(uuid, To::Room, now, wall),
+                Change::Device => self.device_event(uuid, now, wall),
                 Change::Container(id) => self.container_event(uuid, &id, None, true, now, wall),
                 Change::Figures(id) => self.container_event(uuid, &id, None, false, now, wall),
                 Change::Removed(gone) => {
@@ -172,7 +172,7 @@ impl Live {
             return;
         }
         for uuid in self.fleet.judge(now, wall) {
-            self.device_event(uuid, To::Room, now, wall);
+            self.device_event(uuid, now, wall);
             self.board_event(uuid, true, now);
             self.entry_event(uuid, now, wall);
             self.fleet_changed(uuid, now);

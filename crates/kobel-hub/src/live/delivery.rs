@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kobel_fanout::{Frame, Policy as FramePolicy, SocketId};
+use kobel_fanout::{Frame, Policy as FramePolicy};
 use kobel_wire::{
     DeviceUuid, Sample, Timestamp,
     event::{Batch, Envelope},
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 use super::{
     Command, LiveStats, Policy, Subject, binary,
-    groups::{Group, Groups, Place},
-    pace::Item,
+    groups::{Group, Groups},
+    pace::{Form, Held},
     ring::Kept,
     stream::Stream,
 };
@@ -34,17 +34,6 @@ pub(crate) struct Delivery {
     pub(crate) flush_at: Option<Instant>,
 }
 
-/// Who is told an event.
-#[derive(Clone, Copy)]
-pub(crate) enum To<'a> {
-    /// Every group of its room. Those that look seldom are told of what is paced in their time.
-    Room,
-    /// One group, now.
-    Group(&'a Place),
-    /// One socket, now, in the shape of its group.
-    Socket(SocketId, &'a Place),
-}
-
 /// An event of a room: what happened, where, and how it is told.
 pub(crate) struct Event<'a, T> {
     pub(crate) room: &'a RoomName,
@@ -58,8 +47,6 @@ pub(crate) struct Event<'a, T> {
     pub(crate) data: &'a T,
     /// A later event of the same key replaces this one where it still waits.
     pub(crate) key: u64,
-    /// What it is news of.
-    pub(crate) item: Item,
     /// Whether a viewer's tier or `rate` applies.
     pub(crate) paced: bool,
     /// The sample, where the event is one: it can be encoded otherwise than as JSON.
@@ -105,64 +92,56 @@ pub(crate) struct Update<'a, T> {
 }
 
 impl Delivery {
-    /// Tells an event to those who may see it.
+    /// Tells an event to every group of its room that may see it; those that look seldom are told of
+    /// what is paced in their time.
     pub(crate) fn tell<T: Serialize>(
         &mut self,
         event: &Event<'_, T>,
-        to: To<'_>,
         now: Instant,
         wall: Timestamp,
     ) {
         let mut encoded = Encoded::default();
         let Self { groups, policy, out, stats, flush_at } = self;
-        let groups = match to {
-            To::Room => {
-                stats.events += 1;
-                groups.of(event.room)
-            }
-            To::Group(place) | To::Socket(_, place) => {
-                groups.at(place).map_or(&mut [][..], std::slice::from_mut)
-            }
-        };
-        for group in groups {
+        stats.events += 1;
+        for group in groups.of(event.room) {
             if !policy.may_see(&group.access, event.subject) {
                 stats.denied += 1;
                 continue;
             }
             let format = if event.sample.is_some() { group.shape.format } else { Format::Json };
-            if let To::Socket(socket, _) = to {
-                let frame = if group.shape.batch {
-                    encoded.update(event).and_then(|update| event.batch(&update, wall))
-                } else {
-                    encoded.frame(event, format, wall)
-                };
-                out.extend(frame.map(|frame| Command::Emit { socket, frame }));
-                continue;
-            }
-            if group.shape.is_paced() && matches!(to, To::Room) {
+            let told = if group.shape.batch {
+                encoded.update(event).map(Form::Update)
+            } else {
+                encoded.frame(event, format, wall).map(Form::Frame)
+            };
+            let Some(form) = told else { return };
+            let told = Held { key: event.key, seq: event.stream.seq, form };
+            if group.shape.is_paced() {
                 if event.paced && !group.pace.opens(group.shape.period(), now) {
-                    group.pace.hold(&event.item);
+                    group.pace.hold(told);
                     stats.samples_held += 1;
                     *flush_at = earliest(*flush_at, group.pace.due);
                     continue;
                 }
-                // What is held has a lower number than this: a viewer that came back after this
-                // would seem to have it. So it goes right behind, under a new number.
-                group.pace.told(&event.item, now);
-                *flush_at = earliest(*flush_at, group.pace.due);
+                // What is held has lower numbers: it goes first, or who comes back after this would
+                // seem to have it.
+                group.pace.forget(event.key);
+                out.extend(group.tell_held(event.room, now, wall));
             }
             group.stream.clone_from(event.stream);
-            if group.shape.batch {
-                let Some(update) = encoded.update(event) else { return };
-                // Its pace was kept already.
-                group.push(event.key, update, true, now);
-                if group.due.is_some_and(|due| due <= now) {
-                    out.extend(flush(event.room, group, None, now, wall));
+            out.extend(group.told(event.room, told, now, wall));
+            *flush_at = earliest(*flush_at, group.due);
+        }
+    }
+
+    /// Tells every group what was held back for it and is due.
+    pub(crate) fn flush_held(&mut self, now: Instant, wall: Timestamp) {
+        for (room, group) in self.groups.all() {
+            if group.pace.due.is_some_and(|due| due <= now) {
+                let rate = group.shape.period();
+                for held in group.pace.take_due(rate, now) {
+                    self.out.extend(group.told(room, held, now, wall));
                 }
-                *flush_at = earliest(*flush_at, group.due);
-            } else {
-                let Some(frame) = encoded.frame(event, format, wall) else { return };
-                out.push(Command::Publish { room: group.room.clone(), frame });
             }
         }
     }
@@ -208,6 +187,39 @@ impl Delivery {
     }
 }
 
+impl Group {
+    /// What is to be sent so that the group knows what is held back for it.
+    pub(crate) fn tell_held(
+        &mut self,
+        room: &RoomName,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Vec<Command> {
+        let held = self.pace.take();
+        held.into_iter().filter_map(|held| self.told(room, held, now, wall)).collect()
+    }
+
+    /// What is to be sent so that the group is told; `None` where it waits for others.
+    fn told(
+        &mut self,
+        room: &RoomName,
+        held: Held,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Option<Command> {
+        self.stream.seq = self.stream.seq.max(held.seq);
+        match held.form {
+            Form::Frame(frame) => Some(Command::Publish { room: self.room.clone(), frame }),
+            Form::Update(update) => {
+                // Its pace was kept already.
+                self.push(held.key, update, true, now);
+                let full = self.due.is_some_and(|due| due <= now);
+                if full { flush(room, self, None, now, wall) } else { None }
+            }
+        }
+    }
+}
+
 /// Takes what waits in a group and makes the message of it. `boards`: of a dashboard, the stream that
 /// counts it.
 pub(crate) fn flush(
@@ -229,23 +241,31 @@ pub(crate) fn flush(
     Some(Command::Publish { room: group.room.clone(), frame })
 }
 
-/// The message of what waits in a group, for one who leaves it; it goes on waiting for the others.
+/// What a group was not told yet, for one who leaves it; it goes on waiting for the others.
 pub(crate) fn parting(
     room: &RoomName,
     group: &Group,
     boards: &mut Stream,
     wall: Timestamp,
-) -> Option<Arc<Frame>> {
-    if group.waiting.is_empty() {
-        return None;
+) -> Vec<Arc<Frame>> {
+    let mut frames = Vec::new();
+    let mut updates = group.waiting.waiting().to_vec();
+    let mut stream = group.stream.clone();
+    for held in group.pace.held() {
+        stream.seq = stream.seq.max(held.seq);
+        match &held.form {
+            Form::Frame(frame) => frames.push(Arc::clone(frame)),
+            Form::Update(update) => updates.push(Arc::clone(update)),
+        }
     }
-    let stream = if *room == RoomName::Dashboard {
-        boards.next();
-        boards
-    } else {
-        &group.stream
-    };
-    batch(room, stream, group.waiting.waiting(), wall)
+    if !updates.is_empty() {
+        if *room == RoomName::Dashboard {
+            boards.next();
+            stream.clone_from(boards);
+        }
+        frames.extend(batch(room, &stream, &updates, wall));
+    }
+    frames
 }
 
 fn batch<T: Serialize>(
@@ -281,11 +301,6 @@ impl<T: Serialize> Event<'_, T> {
             seq: self.stream.seq,
         };
         logged(Frame::event(NAMESPACE, self.name, &envelope, FramePolicy::Conflate(self.key)))
-    }
-
-    /// A batch of this alone.
-    fn batch(&self, update: &Arc<RawValue>, wall: Timestamp) -> Option<Arc<Frame>> {
-        batch(self.room, self.stream, std::slice::from_ref(update), wall)
     }
 
     /// The event for those who come back.

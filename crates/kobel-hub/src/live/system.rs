@@ -9,13 +9,7 @@ use kobel_wire::{
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::{
-    Live, Subject,
-    delivery::{Event, To},
-    history::History,
-    pace::Item,
-    stream::Stream,
-};
+use super::{Live, Subject, delivery::Event, history::History, stream::Stream};
 use crate::room::RoomName;
 
 pub(crate) const SYSTEM_SERIES: [&str; 14] = [
@@ -65,11 +59,11 @@ impl Live {
         let own = &mut self.own;
         own.recent.push(system.sampled_at.as_millis(), point(&system));
         own.newest = Some(system);
-        self.system_event(To::Room, now, wall);
+        self.system_event(now, wall);
         self.flush(now, wall);
     }
 
-    pub(super) fn system_event(&mut self, to: To<'_>, now: Instant, wall: Timestamp) {
+    pub(super) fn system_event(&mut self, now: Instant, wall: Timestamp) {
         let own = &mut self.own;
         let Some(newest) = &own.newest else { return };
         own.stream.next();
@@ -81,11 +75,10 @@ impl Live {
             id: "system",
             data: newest,
             key: 0,
-            item: Item::System,
             paced: true,
             sample: None,
         };
-        self.delivery.tell(&event, to, now, wall);
+        self.delivery.tell(&event, now, wall);
     }
 }
 

@@ -4,13 +4,7 @@ use kobel_fanout::SocketId;
 use kobel_wire::{ContainerId, DeviceUuid, Timestamp};
 use tokio::time::Instant;
 
-use super::{
-    Live, Subject,
-    delivery::{Event, To},
-    fleet::LiveContainer,
-    groups::Place,
-    pace::Item,
-};
+use super::{Live, Subject, delivery::Event, fleet::LiveContainer, groups::Place};
 use crate::room::RoomName;
 
 impl Live {
@@ -18,13 +12,7 @@ impl Live {
     // that no two things share one. Both begin with 1, which leaves 0 to the hub's own figures and
     // 1 to the fleet's frames.
 
-    pub(super) fn sample_event(
-        &mut self,
-        uuid: DeviceUuid,
-        to: To<'_>,
-        now: Instant,
-        wall: Timestamp,
-    ) {
+    pub(super) fn sample_event(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
         let Some(live) = self.fleet.device_mut(uuid) else {
             return;
         };
@@ -38,20 +26,13 @@ impl Live {
             id: "stats",
             data: sample,
             key: live.device.id.0 << 2,
-            item: Item::Sample(uuid),
             paced: true,
             sample: Some(sample),
         };
-        self.delivery.tell(&event, to, now, wall);
+        self.delivery.tell(&event, now, wall);
     }
 
-    pub(super) fn device_event(
-        &mut self,
-        uuid: DeviceUuid,
-        to: To<'_>,
-        now: Instant,
-        wall: Timestamp,
-    ) {
+    pub(super) fn device_event(&mut self, uuid: DeviceUuid, now: Instant, wall: Timestamp) {
         let Some(live) = self.fleet.device_mut(uuid) else {
             return;
         };
@@ -64,12 +45,11 @@ impl Live {
             id: "device",
             data: &live.device,
             key: (live.device.id.0 << 2) | 1,
-            item: Item::Device(uuid),
             paced: false,
             sample: None,
         };
         live.ring.keep(|| event.kept(wall));
-        self.delivery.tell(&event, to, now, wall);
+        self.delivery.tell(&event, now, wall);
     }
 
     /// A container changed, in both of its rooms. `keep`: something else than its figures did.
@@ -84,7 +64,7 @@ impl Live {
     ) {
         let mut gone = gone;
         for own in [false, true] {
-            self.container_told(uuid, id, gone.as_deref_mut(), own, keep, To::Room, now, wall);
+            self.container_told(uuid, id, gone.as_deref_mut(), own, keep, now, wall);
         }
     }
 
@@ -96,7 +76,6 @@ impl Live {
         gone: Option<&mut LiveContainer>,
         own: bool,
         keep: bool,
-        to: To<'_>,
         now: Instant,
         wall: Timestamp,
     ) {
@@ -131,14 +110,13 @@ impl Live {
             id: id.as_str(),
             data: &known.container,
             key,
-            item: Item::Container(uuid, id.clone()),
             paced: !keep,
             sample: None,
         };
         if keep {
             ring.keep(|| event.kept(wall));
         }
-        self.delivery.tell(&event, to, now, wall);
+        self.delivery.tell(&event, now, wall);
     }
 
     /// The dashboards' entry of a device is another one.
@@ -166,24 +144,10 @@ impl Live {
             id: "device",
             data: &live.entry_update(),
             key: (live.device.id.0 << 2) | 1,
-            item: Item::Device(uuid),
             paced: false,
             sample: None,
         };
-        self.delivery.tell(&event, To::Room, now, wall);
-    }
-
-    /// Tells again what is newest of a thing, under a new number, to those who were not told.
-    fn retell(&mut self, room: &RoomName, item: &Item, to: To<'_>, now: Instant, wall: Timestamp) {
-        match item {
-            Item::Sample(uuid) => self.sample_event(*uuid, to, now, wall),
-            Item::Device(uuid) => self.device_event(*uuid, to, now, wall),
-            Item::System => self.system_event(to, now, wall),
-            Item::Container(uuid, id) => {
-                let own = matches!(room, RoomName::Container(_));
-                self.container_told(*uuid, id, None, own, false, to, now, wall);
-            }
-        }
+        self.delivery.tell(&event, now, wall);
     }
 
     /// Tells every group what is due: what was held back for those who look seldom, batches, and
@@ -192,21 +156,12 @@ impl Live {
         if self.delivery.flush_at.is_none_or(|at| at > now) {
             return;
         }
+        self.delivery.flush_held(now, wall);
         let is_due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let mut held = Vec::new();
         let mut frames = Vec::new();
         for (room, group) in self.delivery.groups.all() {
-            if is_due(group.pace.due) {
-                let items = group.pace.take(group.shape.period(), now);
-                held.push((group.place(room), items));
-            }
             if is_due(group.fleet.due) {
                 frames.push(group.place(room));
-            }
-        }
-        for (place, items) in held {
-            for item in items {
-                self.retell(&place.room, &item, To::Group(&place), now, wall);
             }
         }
         for place in frames {
@@ -217,14 +172,10 @@ impl Live {
     }
 
     /// Tells a socket what its group was not told yet: it leaves for another one.
-    pub(super) fn part(&mut self, socket: SocketId, place: &Place, now: Instant, wall: Timestamp) {
+    pub(super) fn part(&mut self, socket: SocketId, place: &Place, wall: Timestamp) {
         let Some(group) = self.delivery.groups.at(place) else { return };
-        let items = group.pace.held().to_vec();
-        let parting = super::delivery::parting(&place.room, group, &mut self.boards, wall);
-        let emit = parting.map(|frame| super::Command::Emit { socket, frame });
-        self.delivery.out.extend(emit);
-        for item in items {
-            self.retell(&place.room, &item, To::Socket(socket, place), now, wall);
-        }
+        let frames = super::delivery::parting(&place.room, group, &mut self.boards, wall);
+        let emits = frames.into_iter().map(|frame| super::Command::Emit { socket, frame });
+        self.delivery.out.extend(emits);
     }
 }

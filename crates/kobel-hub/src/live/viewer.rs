@@ -269,6 +269,8 @@ impl Live {
         if let Some(stream) = stream {
             group.stream.clone_from(stream);
         }
+        let held = group.tell_held(&place.room, now, wall);
+        self.delivery.out.extend(held);
         let waiting = flush(&place.room, group, Some(boards), now, wall);
         let entered = (group.room.clone(), group.stream.clone());
         self.delivery.out.extend(waiting);
@@ -364,7 +366,7 @@ impl Live {
         }
         for (new, old) in moves {
             // What the old group was not told yet would never reach who leaves it.
-            self.part(socket, &old, now, wall);
+            self.part(socket, &old, wall);
             self.leave(socket, &old);
             let (room, _) = self.enter(&new, &access, now, wall);
             if new.room == RoomName::Fleet {

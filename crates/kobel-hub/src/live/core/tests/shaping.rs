@@ -126,7 +126,7 @@ fn a_change_of_state_does_not_wait_and_takes_what_was_held_with_it() {
     let before = world.got[&socket].len();
     world.report(1, 71_200, containers(vec![container(1, 7, ContainerState::Exited, 0)]));
     let events: Vec<_> = world.events(socket)[before..].to_vec();
-    assert_eq!(events, ["containerUpdate", "stats"]);
+    assert_eq!(events, ["stats", "containerUpdate"], "in the order of their numbers");
     assert_eq!(world.values(socket).last(), Some(&71));
 }
 
