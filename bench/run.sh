@@ -37,5 +37,8 @@ if [ "$part" != table ]; then
   [ "$part" = shaping ] || set --
   "$target/release/bench-runner" shaping "${options[@]}" --kobel "$kobel" "$@"
   # The formats by themselves, in the same run.
-  cargo bench --locked --quiet --manifest-path ../Cargo.toml -p kobel-wire
+  cargo bench --locked --quiet --manifest-path ../Cargo.toml -p kobel-wire --bench encodings -- \
+    --frames "$PWD/out/metr.frames" | tee -a out/shaping.md
+  [ -e ../web/node_modules/.package-lock.json ] || npm --prefix ../web ci --no-fund --no-audit --silent
+  node ../web/scripts/bench-metr.mjs "$PWD/out/metr.frames" | tee -a out/shaping.md
 fi

@@ -4,7 +4,7 @@
 //!
 //! 1. a source gives [`RawLine`]s to a [`LogSink`]; [`queue`] is one that never makes it wait;
 //! 2. [`Redaction`] masks secrets, before anything else sees the line;
-//! 3. [`line`] makes it a [`LogLine`](kobel_wire::log::LogLine): time, level, message, fields;
+//! 3. [`mod@line`] makes it a [`LogLine`](kobel_wire::log::LogLine): time, level, message, fields;
 //! 4. [`Grouper`] joins the lines of a stack trace;
 //! 5. [`LogFilter`] says whether a viewer wants it.
 //!

@@ -1,6 +1,6 @@
 //! Log streams live: one for each container that somebody follows, whoever and however many.
 //!
-//! [`stream`] is the rules of one stream, without I/O; [`LogHub`] runs each in a task of its own, so
+//! `stream` is the rules of one stream, without I/O; [`LogHub`] runs each in a task of its own, so
 //! a flood in one holds up no other, nor a metric. Viewers of a stream with equal filters share what
 //! is sent to them.
 
