@@ -207,6 +207,16 @@ impl Outbox {
         self.bytes - first + (self.frames.len() - self.holes) * FRAME_COST
     }
 
+    /// Whether more than so much waits that must arrive, answers above all.
+    pub(crate) fn owes(&self, limit: usize) -> bool {
+        if self.bytes + self.frames.len() * FRAME_COST <= limit {
+            return false;
+        }
+        let must = |frame: &&Arc<Frame>| frame.policy == Policy::Deliver;
+        let owed = self.frames.iter().flatten().filter(must).map(|f| self.len(f) + FRAME_COST);
+        owed.sum::<usize>() > limit
+    }
+
     /// No hole stays in front.
     fn settle(&mut self) {
         while let Some(None) = self.frames.front() {

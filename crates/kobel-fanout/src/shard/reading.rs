@@ -61,6 +61,10 @@ impl Shard {
         if !self.flush(key, cx) {
             return Poll::Ready(());
         }
+        if self.owes(key) {
+            // Woken when the client takes some of it.
+            return Poll::Pending;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         let polled = self.read(key, cx, &mut scratch);
         self.scratch = scratch;
@@ -83,10 +87,22 @@ impl Shard {
                 }
                 Poll::Ready(Ok(count)) => self.received(key, &mut scratch[..count]),
             }
+            if self.owes(key) {
+                break;
+            }
         }
         // There may be more; the others first.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether a client asks faster than it takes the answers: then it is not read from until it takes
+    /// them, and its requests wait on its side. Else a thousand requests at once would be over what
+    /// may wait for it.
+    fn owes(&mut self, key: Key) -> bool {
+        let limit = self.config.limits.backlog / 2;
+        let outbox = self.connection(key).and_then(|connection| connection.outbox.as_ref());
+        outbox.is_some_and(|outbox| outbox.owes(limit))
     }
 
     /// Bytes of a WebSocket.
