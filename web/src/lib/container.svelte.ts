@@ -6,6 +6,7 @@ import { perFrame } from "./frame";
 import type { LiveClient } from "./live/client";
 import { Emitter } from "./live/emitter";
 import type { Handlers } from "./live/room";
+import { LogModel } from "./logs/log.svelte";
 import type { Container, ContainerData, ErrorBody } from "./live/types";
 
 export class ContainerModel implements Feed<ContainerSeries> {
@@ -15,6 +16,7 @@ export class ContainerModel implements Feed<ContainerSeries> {
 
   readonly columns = new Columns<ContainerSeries>(CONTAINER_SERIES);
   readonly changed = new Emitter<void>();
+  readonly log: LogModel;
   /** When its last change came, epoch milliseconds by the local clock. */
   changedAt: number | undefined;
 
@@ -24,13 +26,18 @@ export class ContainerModel implements Feed<ContainerSeries> {
   constructor(
     private readonly live: LiveClient,
     readonly id: string,
-  ) {}
+  ) {
+    this.log = new LogModel(() => live.again({ type: "container", id }));
+  }
 
   watch(): () => void {
     const handler: Handlers["container"] = {
       snapshot: (data) => this.#snapshot(data),
       change: (container) => this.#change(container),
-      refused: (error) => (this.refusal = error),
+      refused: (error) => {
+        if (!this.log.refused(error)) this.refusal = error;
+      },
+      log: this.log,
     };
     return this.live.watch({ type: "container", id: this.id }, handler);
   }

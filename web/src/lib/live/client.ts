@@ -5,9 +5,28 @@
 import { io, type Socket } from "socket.io-client";
 import { Emitter } from "./emitter";
 import { Pulse } from "./pulse";
-import { METHODS, Room, roomName, type AnyHandler, type Handlers, type RoomEvent } from "./room";
+import {
+  METHODS,
+  Room,
+  roomName,
+  type AnyHandler,
+  type Handlers,
+  type LogHandler,
+  type RoomEvent,
+} from "./room";
 import { Skew } from "./skew";
-import type { Ack, Envelope, ErrorBody, FrameHead, InitialData, RoomType, Target } from "./types";
+import type {
+  Ack,
+  Envelope,
+  ErrorBody,
+  FrameHead,
+  InitialData,
+  LogBatch,
+  LogGap,
+  LogHistory,
+  RoomType,
+  Target,
+} from "./types";
 
 export type Phase =
   | "idle"
@@ -96,6 +115,12 @@ export class LiveClient {
     };
   }
 
+  /** Asks for a room again at once: something else of it is wanted. */
+  again(target: Target): void {
+    const room = this.#rooms.get(roomName(target));
+    if (room && this.#socket.connected) this.#subscribe(room);
+  }
+
   /** Tells the hub whether anybody can see this page. */
   visible(visible: boolean): void {
     this.#pulse.visible(visible);
@@ -116,7 +141,8 @@ export class LiveClient {
     clearTimeout(room.resync);
     room.resync = undefined;
     room.askedAt = Date.now();
-    this.#socket.emit("subscribe", room.target, (answer: Ack) => {
+    this.#socket.emit("subscribe", room.request(), (answer: Ack) => {
+      for (const log of room.logs()) log.answered();
       if (answer.ok) return;
       const error = answer.error ?? unexplained;
       room.refused(error);
@@ -135,6 +161,7 @@ export class LiveClient {
     });
     socket.on("disconnect", (reason) => {
       this.#pulse.stop();
+      for (const room of this.#rooms.values()) for (const log of room.logs()) log.lost();
       if (this.#phase === "restarting" || this.#phase === "idle") return;
       this.#set({ phase: "reconnecting", reason: `the connection was lost (${reason})` });
       if (reason === "io server disconnect") this.revoked("the hub ended the connection");
@@ -175,6 +202,22 @@ export class LiveClient {
       socket.on(event, (message: Envelope) => this.#event(event, message));
     }
     socket.on("metrics", (bytes: unknown, head: FrameHead) => this.#frame(bytes, head));
+    socket.on("logHistory", (history: LogHistory) => {
+      for (const log of this.#logs(history)) log.history(history);
+    });
+    socket.on("logBatch", (batch: LogBatch) => {
+      this.#came(batch.timestamp);
+      for (const log of this.#logs(batch)) log.batch(batch);
+    });
+    socket.on("logGap", (gap: LogGap) => {
+      for (const log of this.#logs(gap)) log.gap(gap);
+    });
+    socket.on("error", (error: ErrorBody & { type?: string; id?: string }) => {
+      // What answers a subscribe is told by its answer, too.
+      if (error.code !== "UNAVAILABLE" || error.type !== "container") return;
+      const room = this.#rooms.get(`container:${error.id}`);
+      for (const log of room?.logs() ?? []) log.unavailable(error);
+    });
   }
 
   #event(event: RoomEvent, message: Envelope): void {
@@ -191,6 +234,13 @@ export class LiveClient {
     if (verdict === "repeat") return;
     room.event(event, message.data);
     if (verdict === "gap") this.#resync(room, now);
+  }
+
+  /** Who follows a stream, which is named `deviceUuid:containerId`. */
+  #logs({ streamId }: { streamId: string }): Iterable<LogHandler> {
+    this.lastDataAt = Date.now();
+    const container = streamId.slice(streamId.indexOf(":") + 1);
+    return this.#rooms.get(`container:${container}`)?.logs() ?? [];
   }
 
   /** A frame of figures; who reads it says when it needs the state again. */

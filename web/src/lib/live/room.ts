@@ -7,6 +7,10 @@ import type {
   ErrorBody,
   FleetData,
   FleetEntry,
+  LogBatch,
+  LogGap,
+  LogHistory,
+  LogOptions,
   RoomType,
   Sample,
   System,
@@ -17,6 +21,21 @@ import type {
 interface Refusable {
   /** The hub refused the subscription: what is asked for is not there, or not for us. */
   refused(error: ErrorBody): void;
+}
+
+/** Who follows a container's log besides its state. */
+export interface LogHandler {
+  /** What is wanted now; asked for at each subscribe. */
+  wanted(): LogOptions;
+  /** The hub has answered the last of these wishes, well or not. */
+  answered(): void;
+  /** The connection is gone, and with it the answers that have not come. */
+  lost(): void;
+  history(history: LogHistory): void;
+  batch(batch: LogBatch): void;
+  gap(gap: LogGap): void;
+  /** The hub cannot read this log. */
+  unavailable(error: ErrorBody): void;
 }
 
 /** What a view is told of a room, by the room's type. */
@@ -36,6 +55,7 @@ export interface Handlers {
   container: Refusable & {
     snapshot(data: ContainerData): void;
     change(container: Container): void;
+    log?: LogHandler;
   };
   system: Refusable & {
     snapshot(data: SystemData): void;
@@ -91,6 +111,18 @@ export class Room {
       const methods = handler as unknown as Record<string, ((data: unknown) => void) | undefined>;
       methods[method]?.(data);
     }
+  }
+
+  /** Who follows the log. */
+  *logs(): Iterable<LogHandler> {
+    for (const handler of this.handlers) if ("log" in handler && handler.log) yield handler.log;
+  }
+
+  /** What to send to the hub. */
+  request(): object {
+    const [log] = this.logs();
+    if (!log) return this.target;
+    return { ...this.target, options: { ...this.target.options, logs: log.wanted() } };
   }
 
   /** Whether everybody could place the frame. */

@@ -156,11 +156,18 @@ export interface FleetData {
   devices: FleetDevice[];
 }
 
+/** Half minutes that nobody watched, in columns: each ends at `t`, epoch milliseconds. */
+export type Summaries = { t: number[]; seconds: number[]; samples: number[] } & Record<
+  string,
+  number[] | { min: (number | null)[]; max: (number | null)[] }
+>;
+
 export interface DeviceData {
   device: Device;
   sample: Sample | null;
   containers: Container[];
   recent: Recent;
+  summaries?: Summaries;
 }
 
 export interface ContainerData {
@@ -276,6 +283,71 @@ export interface Ack {
   epoch?: string;
   seq?: number;
   error?: ErrorBody;
+}
+
+export type LogLevel = "trace" | "debug" | "info" | "warn" | "error" | "fatal";
+
+export type LogOutput = "stdout" | "stderr";
+
+/** What happened to a container between two of its lines. */
+export type LogMarker = "started" | "stopped" | "recreated" | "lost";
+
+export type FieldValue = string | number | boolean | null;
+
+/** An entry of a log: a line, or several that belong together, such as a stack trace. */
+export interface LogLine {
+  seq: number;
+  timestamp: string;
+  level?: LogLevel;
+  /** For reading: without escape sequences; of JSON and logfmt the message alone. */
+  message: string;
+  /** What else a JSON or logfmt line says. */
+  fields?: Record<string, FieldValue>;
+  stream: LogOutput;
+  /** As it came, where that differs from the message. */
+  raw?: string;
+  /** Bytes left off at the end. */
+  cut?: number;
+  /** The hub wrote it: what happened here. */
+  marker?: LogMarker;
+}
+
+export interface LogHistory {
+  streamId: string;
+  epoch: string;
+  logs: LogLine[];
+  complete: boolean;
+}
+
+export interface LogBatch {
+  streamId: string;
+  logs: LogLine[];
+  timestamp: number;
+}
+
+export interface LogGap {
+  streamId: string;
+  fromSeq: number;
+  toSeq: number;
+  dropped: number;
+}
+
+/** Which lines the hub sends. */
+export interface LogFilters {
+  /** At least this grave. */
+  level?: LogLevel;
+  text?: string;
+  regex?: string;
+  /** Lines in which neither `text` nor `regex` is found. */
+  inverse?: boolean;
+  stream?: LogOutput;
+  fields?: Record<string, string>;
+}
+
+export interface LogOptions {
+  tail?: number;
+  since?: { epoch: string; seq: number };
+  filters?: LogFilters;
 }
 
 export type RoomType = "fleet" | "device" | "container" | "system";
