@@ -104,7 +104,8 @@ bench-shaping: ## Bytes, time and memory of formats, tiers and demand, on a hub 
 .PHONY: screenshot
 screenshot: e2e ## Renew the README's pictures from the browser of the end-to-end tests
 	mkdir -p docs/images
-	cp tests/e2e/out/fleet-light.png tests/e2e/out/device-dark.png docs/images/
+	cp tests/e2e/out/fleet-1000-light.png docs/images/fleet-light.png
+	cp tests/e2e/out/device-dark.png docs/images/
 
 .PHONY: docs
 docs: ## Renew docs/configuration.md from the options
