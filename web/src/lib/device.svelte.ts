@@ -1,4 +1,5 @@
 /** One device as the hub tells it: what it is, its newest sample, its containers, its charts. */
+import { Bands } from "./charts/bands";
 import { Columns } from "./charts/columns";
 import type { Feed } from "./charts/feed";
 import { DEVICE_SERIES, type DeviceSeries } from "./charts/panels";
@@ -30,6 +31,7 @@ export class DeviceModel implements Feed<DeviceSeries> {
   present = $state.raw<ReadonlySet<DeviceSeries>>(new Set());
 
   readonly columns = new Columns<DeviceSeries>(DEVICE_SERIES);
+  readonly bands = new Bands();
   readonly changed = new Emitter<void>();
   readonly fresh = new Freshness();
   /** When a container last changed, epoch milliseconds by the local clock. */
@@ -63,6 +65,7 @@ export class DeviceModel implements Feed<DeviceSeries> {
     this.refusal = undefined;
     this.device = data.device;
     this.columns.load(data.recent);
+    this.bands.load(data.summaries);
     this.#sample = data.sample;
     this.fresh.snapshot(data.sample, data.device.state, Date.now(), this.live.skew);
     this.containersAt = this.fresh.at;

@@ -36,6 +36,16 @@ class Router {
     this.#read();
   }
 
+  /** Sets a value that may be there several times, in place. */
+  setAll(key: string, values: readonly string[]): void {
+    const query = new URLSearchParams(location.search);
+    query.delete(key);
+    for (const value of values) query.append(key, value);
+    const text = query.toString();
+    history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
+    this.#read();
+  }
+
   #read(): void {
     this.#path = location.pathname;
     this.#search = location.search;

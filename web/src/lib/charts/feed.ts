@@ -1,9 +1,12 @@
 import { Emitter } from "../live/emitter";
+import type { Bands } from "./bands";
 import type { Columns } from "./columns";
 
 /** What charts draw from: columns, and word when they have changed. */
 export interface Feed<Name extends string> {
   readonly columns: Columns<Name>;
+  /** What points stand for that are the mean of a longer time; absent where there are none. */
+  readonly bands?: Bands;
   readonly changed: Emitter<void>;
 }
 

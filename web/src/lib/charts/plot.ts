@@ -6,6 +6,7 @@ import { text } from "../format/units";
 import { token } from "../theme.svelte";
 import type { Window } from "./feed";
 import type { Drawn } from "./gaps";
+import type { Band } from "./bands";
 import { quantity, type Panel } from "./panel";
 import { top } from "./scale";
 
@@ -26,7 +27,12 @@ export interface PlotOptions {
   pointed: (index: number | null) => void;
   /** A part was dragged over; undefined: all of it is wanted again. */
   zoomed: (window: Window | undefined) => void;
+  /** An instant was clicked, epoch milliseconds. */
+  chosen?: (at: number) => void;
 }
+
+/** From so many pixels on a drag is meant as one. */
+const DRAG = 6;
 
 const STROKES = ["--series-1", "--series-2", "--series-3"];
 
@@ -34,6 +40,9 @@ export class Plot {
   #u: uPlot;
   #window: Window = { from: 0, to: 1 };
   #height: number;
+  #bands: readonly Band[] = [];
+  /** Whether the cursor stands where something else points. */
+  #pointedAt = false;
 
   constructor(
     element: HTMLElement,
@@ -44,12 +53,23 @@ export class Plot {
     this.#u = new uPlot(this.#setup(), empty, element);
   }
 
-  draw(data: Drawn, window: Window): void {
+  /** `bands` are what points stand for that are the mean of a longer time. */
+  draw(data: Drawn, window: Window, bands: readonly Band[] = []): void {
     this.#window = window;
+    this.#bands = bands.filter(({ from, to }) => to >= window.from && from <= window.to);
     this.#u.batch(() => {
       this.#u.setData(data as uPlot.AlignedData, false);
       this.#u.setScale("x", { min: window.from, max: window.to });
     });
+  }
+
+  /** Puts the cursor at an instant, or takes it away again. */
+  pointAt(at: number | undefined): void {
+    const inside = at !== undefined && at >= this.#window.from && at <= this.#window.to;
+    if (!inside && !this.#pointedAt) return;
+    this.#pointedAt = inside;
+    const left = inside ? this.#u.valToPos(at, "x") : -10;
+    this.#u.setCursor({ left, top: inside ? 0 : -10 });
   }
 
   resize(width: number): void {
@@ -82,7 +102,7 @@ export class Plot {
       legend: { show: false },
       scales: {
         x: { time: true, auto: false, range: () => [this.#window.from, this.#window.to] },
-        y: { range: (_u, _min, max) => [0, top(panel.kind, max)] },
+        y: { range: (_u, _min, max) => [0, top(panel.kind, this.#highest(max))] },
       },
       axes: [
         {
@@ -128,6 +148,16 @@ export class Plot {
         },
       },
       hooks: {
+        drawAxes: [(u) => this.#drawBands(u)],
+        ready: [
+          (u) => {
+            const { chosen } = this.options;
+            // uPlot itself takes away the click that ends a drag.
+            u.over.addEventListener("click", (event) => {
+              if (event.detail === 1) chosen?.(u.posToVal(event.offsetX, "x"));
+            });
+          },
+        ],
         setCursor: [
           (u) =>
             pointed(u.cursor.left != null && u.cursor.left >= 0 ? (u.cursor.idx ?? null) : null),
@@ -136,13 +166,38 @@ export class Plot {
           (u) => {
             const { left, width } = u.select;
             // A click that slipped is not a wish to zoom.
-            if (width < 6) return;
+            if (width < DRAG) return;
             zoomed({ from: u.posToVal(left, "x"), to: u.posToVal(left + width, "x") });
             u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
           },
         ],
       },
     };
+  }
+
+  /** The highest of what is drawn, bands included. */
+  #highest(max: number | null): number | null {
+    return this.#bands.reduce<number | null>(
+      (highest, band) => Math.max(highest ?? 0, band.max),
+      max,
+    );
+  }
+
+  /** Below the lines: from the least to the greatest of each half minute. */
+  #drawBands(u: uPlot): void {
+    if (this.#bands.length === 0) return;
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.fillStyle = token("--band");
+    for (const { from, to, min, max } of this.#bands) {
+      const [left, right] = [u.valToPos(from, "x", true), u.valToPos(to, "x", true)];
+      const [high, low] = [u.valToPos(max, "y", true), u.valToPos(min, "y", true)];
+      ctx.fillRect(left, high, right - left, Math.max(low - high, 1));
+    }
+    ctx.restore();
   }
 }
 
