@@ -179,8 +179,9 @@ impl LogStore {
     }
 
     /// A container is gone: its lines stay, its position need not.
-    pub async fn forget(&self, stream: &LogStreamId) {
-        let _ = self.writer.send(ToWriter::Followed(StreamKey::of(stream), false)).await;
+    pub fn forget(&self, stream: &LogStreamId) {
+        // Where too much waits it is remembered until the next start.
+        let _ = self.writer.try_send(ToWriter::Followed(StreamKey::of(stream), false));
     }
 
     /// Looks for lines of devices that may be seen; asked for each again when its line is given.

@@ -29,4 +29,5 @@ pub use identity::LogIdentity;
 pub use query::{LogQuery, QueryError, Whose};
 pub use search::{FoundLine, LogOrder, LogPlace, LogSearch, SearchEvent, SearchProgress};
 pub use task::LogStoreTask;
+pub(super) use task::gap;
 pub use writer::Keep;

@@ -222,7 +222,7 @@ fn in_words(error: &io::Error) -> String {
 }
 
 /// The entry that stands for lines that were not stored.
-pub(crate) fn gap(lines: u64, at: LogTime) -> LogLine {
+pub(in crate::logs) fn gap(lines: u64, at: LogTime) -> LogLine {
     LogLine {
         seq: 0,
         timestamp: at,
