@@ -5,10 +5,7 @@
 
 use std::time::Duration;
 
-use kobel_wire::{
-    event::Seq,
-    log::{Level, LogLine, LogOutput},
-};
+use kobel_wire::log::{Level, LogLine, LogOutput};
 use tokio::time::Instant;
 
 /// The most lines of an entry. What follows is another entry.
@@ -49,8 +46,6 @@ struct Open {
     line: LogLine,
     at: At,
     lines: usize,
-    /// The source's number of its first and of its last line.
-    numbers: (Seq, Seq),
     first: Instant,
     last: Instant,
 }
@@ -62,21 +57,17 @@ pub struct Grouper {
     /// What is held back of each output: their lines come in between each other.
     stdout: Option<Open>,
     stderr: Option<Open>,
-    /// The highest of the source's numbers that was given.
-    given: Seq,
 }
 
 impl Grouper {
     /// Holds an entry back for so long after its last line.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, stdout: None, stderr: None, given: 0 }
+        Self { limit, stdout: None, stderr: None }
     }
 
-    /// Takes a line that came at `now`; adds what is complete to `out`. Its `seq` is the number that
-    /// its source gave it; that of an entry is its first line's.
+    /// Takes a line that came at `now`; adds what is complete to `out`.
     pub fn push(&mut self, now: Instant, line: LogLine, out: &mut Vec<LogLine>) {
         self.expire(now, out);
-        let number = line.seq;
         let held = match line.stream {
             LogOutput::Stdout => &mut self.stdout,
             LogOutput::Stderr => &mut self.stderr,
@@ -90,27 +81,17 @@ impl Grouper {
                     return;
                 }
                 Some(at) => {
-                    give(held, &mut self.given, out);
-                    *held = Some(Open::new(line, at, now));
+                    out.extend(held.take().map(|open| open.line));
+                    *held = Some(Open { line, at, lines: 1, first: now, last: now });
                     return;
                 }
-                None => give(held, &mut self.given, out),
+                None => out.extend(held.take().map(|open| open.line)),
             }
         }
         match begins(&line).filter(|_| !single) {
-            Some(at) => *held = Some(Open::new(line, at, now)),
-            None => {
-                self.given = self.given.max(number);
-                out.push(line);
-            }
+            Some(at) => *held = Some(Open { line, at, lines: 1, first: now, last: now }),
+            None => out.push(line),
         }
-    }
-
-    /// Up to which of the source's numbers every line was given, and none after it; `None` while a
-    /// line is held back that is older than one that was given.
-    pub fn whole_upto(&self) -> Option<Seq> {
-        let held = [&self.stdout, &self.stderr].into_iter().flatten();
-        held.into_iter().all(|open| open.numbers.0 > self.given).then_some(self.given)
     }
 
     /// When [`Grouper::expire`] has something to do; `None` while nothing is held back.
@@ -122,33 +103,18 @@ impl Grouper {
     pub fn expire(&mut self, now: Instant, out: &mut Vec<LogLine>) {
         for held in [&mut self.stdout, &mut self.stderr] {
             if held.as_ref().is_some_and(|open| open.until(self.limit) <= now) {
-                give(held, &mut self.given, out);
+                out.extend(held.take().map(|open| open.line));
             }
         }
     }
 
     /// Gives all that is held back: nothing follows.
     pub fn flush(&mut self, out: &mut Vec<LogLine>) {
-        for held in [&mut self.stdout, &mut self.stderr] {
-            give(held, &mut self.given, out);
-        }
-    }
-}
-
-/// Gives what is held back, if something is.
-fn give(held: &mut Option<Open>, given: &mut Seq, out: &mut Vec<LogLine>) {
-    if let Some(open) = held.take() {
-        *given = (*given).max(open.numbers.1);
-        out.push(open.line);
+        out.extend([self.stdout.take(), self.stderr.take()].into_iter().flatten().map(|o| o.line));
     }
 }
 
 impl Open {
-    fn new(line: LogLine, at: At, now: Instant) -> Self {
-        let numbers = (line.seq, line.seq);
-        Self { line, at, lines: 1, numbers, first: now, last: now }
-    }
-
     fn until(&self, limit: Duration) -> Instant {
         (self.last + limit).min(self.first + limit * AT_MOST)
     }
@@ -174,7 +140,6 @@ impl Open {
         // A trace is of an error, if nobody says otherwise.
         entry.level.get_or_insert(Level::Error);
         self.lines += 1;
-        self.numbers.1 = line.seq;
         (self.at, self.last) = (at, now);
     }
 }
