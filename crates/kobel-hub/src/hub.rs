@@ -16,7 +16,7 @@ use crate::{
     gate::{self, Authenticate, Gate, Request, Requests, ToHub},
     ingest::Inbox,
     live::{ByScope, Command, Live, LiveStats},
-    logs::live::LogRequests,
+    logs::live::{Keeper, LogRequests},
 };
 
 /// How often devices are judged by the age of their samples, and credentials by their end.
@@ -32,6 +32,7 @@ pub struct Hub {
     to_hub: ToHub,
     stats: watch::Sender<LiveStats>,
     own: watch::Sender<Option<System>>,
+    keeper: Keeper,
 }
 
 /// A way to the running hub.
@@ -51,11 +52,13 @@ impl Hub {
         let stats = watch::Sender::new(LiveStats::default());
         // A place for one: while the hub is busy, newer figures replace those that wait.
         let own = watch::Sender::new(None);
-        Self { live, requests, to_hub, stats, own }
+        let keeper = Keeper::new(Timestamp::now());
+        Self { live, requests, to_hub, stats, own, keeper }
     }
 
     /// Adds a device; what is needed of it is told by `demand`.
     pub fn add_device(&mut self, device: Device, demand: &Demand) {
+        self.keeper.device(&device);
         self.live.add_device(device, demand.clone(), Instant::now(), Timestamp::now());
     }
 
@@ -97,6 +100,9 @@ impl Hub {
                 reports = inbox.take() => {
                     let (now, wall) = (Instant::now(), Timestamp::now());
                     for (device, update) in reports {
+                        for request in self.keeper.report(device, &update) {
+                            logs.send(request).await;
+                        }
                         self.live.report(device, update, now, wall);
                     }
                 }
@@ -154,6 +160,7 @@ impl Hub {
             }
             Request::AddDevices { devices, demand, done } => {
                 for device in devices {
+                    self.keeper.device(&device);
                     self.live.add_device(device, demand.clone(), now, wall);
                 }
                 // The asker may have gone; the devices stay, unreachable.

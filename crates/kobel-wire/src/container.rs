@@ -43,6 +43,10 @@ pub struct Container {
     /// How often the engine restarted it by its restart policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_count: Option<u64>,
+    /// What is to become of its log lines beside being shown (label `kobel.logs`); absent for the
+    /// usual: they are stored, where the hub stores any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<LogPolicy>,
     /// Processor time, percent of one core (200 on two busy cores), as `docker stats` counts it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<f64>,
@@ -99,6 +103,14 @@ impl ContainerState {
     pub fn is_up(self) -> bool {
         matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
+}
+
+/// What is to become of a container's log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogPolicy {
+    /// They are shown to those who look, and never stored.
+    Off,
 }
 
 /// What a container's health check says.

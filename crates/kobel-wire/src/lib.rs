@@ -22,7 +22,7 @@ pub mod proto;
 pub mod system;
 
 pub use account::Role;
-pub use container::{Container, ContainerState, Health};
+pub use container::{Container, ContainerState, Health, LogPolicy};
 pub use device::{Device, DeviceState, Engine, EngineKind, EngineState, Facts, SourceKind};
 pub use id::{ContainerId, DeviceId, DeviceUuid, IdError};
 pub use sample::{Interface, Mount, Pressure, Process, Sample};

@@ -358,6 +358,7 @@ impl Admit {
             created_at: report.created_at_ms.map(|ms| self.past(ms)),
             started_at: report.started_at_ms.map(|ms| self.past(ms)),
             restart_count: report.restart_count,
+            logs: None,
             cpu: self.within(report.cpu, CORES as f64 * 100.0),
             memory: self.bytes(report.memory),
             memory_limit: self.bytes(report.memory_limit),

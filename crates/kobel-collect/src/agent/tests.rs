@@ -76,6 +76,7 @@ fn container(n: u32, restarts: u64) -> Container {
         created_at: Some(Timestamp::from_millis(NOW - 60_000)),
         started_at: None,
         restart_count: Some(restarts),
+        logs: None,
         cpu: Some(12.5),
         memory: Some(1 << 20),
         memory_limit: None,

@@ -3,12 +3,16 @@
 use bollard::models::{
     ContainerInspectResponse, ContainerStateStatusEnum as Status, HealthStatusEnum,
 };
-use kobel_wire::{Container, ContainerId, ContainerState, DeviceUuid, Health, Timestamp};
+use kobel_wire::{
+    Container, ContainerId, ContainerState, DeviceUuid, Health, LogPolicy, Timestamp,
+};
 
 use crate::text::clean;
 
 const PROJECT: &str = "com.docker.compose.project";
 const SERVICE: &str = "com.docker.compose.service";
+/// `off`: the lines of this container are not to be stored.
+const LOGS: &str = "kobel.logs";
 
 /// A container as it can be shown, and when it last ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +48,7 @@ impl Described {
             created_at: time(created.as_ref()),
             started_at: state.as_ref().and_then(|s| time(s.started_at.as_ref())),
             restart_count: inspect.restart_count.and_then(|count| count.try_into().ok()),
+            logs: (label(LOGS).as_deref() == Some("off")).then_some(LogPolicy::Off),
             cpu: None,
             memory: None,
             memory_limit: None,
@@ -168,7 +173,7 @@ mod tests {
             "Name": "/web\u{1b}[31m",
             "Created": "2026-11-18T11:00:00.123456789Z",
             "RestartCount": 2,
-            "Config": { "Image": "nginx:1", "Labels": { PROJECT: "shop", SERVICE: "web" } },
+            "Config": { "Image": "nginx:1", "Labels": { PROJECT: "shop", SERVICE: "web", LOGS: "off" } },
             "State": state,
         }));
         let mut described = Described::of(device(), inspect.unwrap()).unwrap();
@@ -185,6 +190,7 @@ mod tests {
         }));
         assert_eq!(container.name, "web[31m");
         assert_eq!(container.project.as_deref(), Some("shop"));
+        assert_eq!(container.logs, Some(LogPolicy::Off));
         assert_eq!(container.status, "Up 3 minutes (healthy)");
         assert_eq!((container.state, container.exit_code), (ContainerState::Running, None));
         assert_eq!((container.health, container.restart_count), (Some(Health::Healthy), Some(2)));

@@ -193,6 +193,7 @@ impl Nature {
             created_at: time(at.made),
             started_at: time(since),
             restart_count: Some(if life.crashes { at.cycle } else { 0 }),
+            logs: None,
             cpu: None,
             memory: None,
             memory_limit: None,

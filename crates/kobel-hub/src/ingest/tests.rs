@@ -29,6 +29,7 @@ fn container(n: u8, id: u8, restarts: u64) -> Container {
         created_at: None,
         started_at: None,
         restart_count: Some(restarts),
+        logs: None,
         cpu: None,
         memory: None,
         memory_limit: None,

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use kobel_wire::log::{Level, LogLine, LogOutput};
+use kobel_wire::{
+    event::Seq,
+    log::{Level, LogLine, LogOutput},
+};
 use tokio::time::Instant;
 
 /// The most lines of an entry. What follows is another entry.
@@ -46,6 +49,8 @@ struct Open {
     line: LogLine,
     at: At,
     lines: usize,
+    /// The source's number of its first and of its last line.
+    numbers: (Seq, Seq),
     first: Instant,
     last: Instant,
 }
@@ -57,17 +62,21 @@ pub struct Grouper {
     /// What is held back of each output: their lines come in between each other.
     stdout: Option<Open>,
     stderr: Option<Open>,
+    /// The highest of the source's numbers that was given.
+    given: Seq,
 }
 
 impl Grouper {
     /// Holds an entry back for so long after its last line.
     pub fn new(limit: Duration) -> Self {
-        Self { limit, stdout: None, stderr: None }
+        Self { limit, stdout: None, stderr: None, given: 0 }
     }
 
-    /// Takes a line that came at `now`; adds what is complete to `out`.
+    /// Takes a line that came at `now`; adds what is complete to `out`. Its `seq` is the number that
+    /// its source gave it; that of an entry is its first line's.
     pub fn push(&mut self, now: Instant, line: LogLine, out: &mut Vec<LogLine>) {
         self.expire(now, out);
+        let number = line.seq;
         let held = match line.stream {
             LogOutput::Stdout => &mut self.stdout,
             LogOutput::Stderr => &mut self.stderr,
@@ -81,17 +90,27 @@ impl Grouper {
                     return;
                 }
                 Some(at) => {
-                    out.extend(held.take().map(|open| open.line));
-                    *held = Some(Open { line, at, lines: 1, first: now, last: now });
+                    give(held, &mut self.given, out);
+                    *held = Some(Open::new(line, at, now));
                     return;
                 }
-                None => out.extend(held.take().map(|open| open.line)),
+                None => give(held, &mut self.given, out),
             }
         }
         match begins(&line).filter(|_| !single) {
-            Some(at) => *held = Some(Open { line, at, lines: 1, first: now, last: now }),
-            None => out.push(line),
+            Some(at) => *held = Some(Open::new(line, at, now)),
+            None => {
+                self.given = self.given.max(number);
+                out.push(line);
+            }
         }
+    }
+
+    /// Up to which of the source's numbers every line was given, and none after it; `None` while a
+    /// line is held back that is older than one that was given.
+    pub fn whole_upto(&self) -> Option<Seq> {
+        let held = [&self.stdout, &self.stderr].into_iter().flatten();
+        held.into_iter().all(|open| open.numbers.0 > self.given).then_some(self.given)
     }
 
     /// When [`Grouper::expire`] has something to do; `None` while nothing is held back.
@@ -103,18 +122,33 @@ impl Grouper {
     pub fn expire(&mut self, now: Instant, out: &mut Vec<LogLine>) {
         for held in [&mut self.stdout, &mut self.stderr] {
             if held.as_ref().is_some_and(|open| open.until(self.limit) <= now) {
-                out.extend(held.take().map(|open| open.line));
+                give(held, &mut self.given, out);
             }
         }
     }
 
     /// Gives all that is held back: nothing follows.
     pub fn flush(&mut self, out: &mut Vec<LogLine>) {
-        out.extend([self.stdout.take(), self.stderr.take()].into_iter().flatten().map(|o| o.line));
+        for held in [&mut self.stdout, &mut self.stderr] {
+            give(held, &mut self.given, out);
+        }
+    }
+}
+
+/// Gives what is held back, if something is.
+fn give(held: &mut Option<Open>, given: &mut Seq, out: &mut Vec<LogLine>) {
+    if let Some(open) = held.take() {
+        *given = (*given).max(open.numbers.1);
+        out.push(open.line);
     }
 }
 
 impl Open {
+    fn new(line: LogLine, at: At, now: Instant) -> Self {
+        let numbers = (line.seq, line.seq);
+        Self { line, at, lines: 1, numbers, first: now, last: now }
+    }
+
     fn until(&self, limit: Duration) -> Instant {
         (self.last + limit).min(self.first + limit * AT_MOST)
     }
@@ -140,6 +174,7 @@ impl Open {
         // A trace is of an error, if nobody says otherwise.
         entry.level.get_or_insert(Level::Error);
         self.lines += 1;
+        self.numbers.1 = line.seq;
         (self.at, self.last) = (at, now);
     }
 }

@@ -14,15 +14,18 @@ pub mod line;
 pub mod live;
 pub mod queue;
 pub mod stamp;
+pub mod store;
 
 mod filter;
 mod group;
+mod position;
 mod process;
 mod redact;
 mod source;
 
 pub use filter::{FilterError, LogFilter};
 pub use group::{GROUP_BYTES, GROUP_LINES, Grouper};
+pub use position::{LogPosition, LogStart};
 pub use process::Processor;
 pub use redact::{Redaction, RedactionError, Rule};
 pub use source::{LogSink, RawLine, SourceEvent};

@@ -16,13 +16,15 @@ pub struct Processor {
     redaction: Arc<Redaction>,
     grouper: Grouper,
     seq: Seq,
+    /// Lines that came from the source.
+    lines: u64,
 }
 
 impl Processor {
     /// Masks by these rules, and holds the head of a trace back for `limit` at most after its last
     /// line. The first entry has the number after `last`.
     pub fn new(redaction: Arc<Redaction>, limit: Duration, last: Seq) -> Self {
-        Self { redaction, grouper: Grouper::new(limit), seq: last }
+        Self { redaction, grouper: Grouper::new(limit), seq: last, lines: 0 }
     }
 
     /// The number of the newest entry.
@@ -38,6 +40,8 @@ impl Processor {
                 let raw = self.mask(raw);
                 let mut line = line::read(raw);
                 self.mask_what_was_hidden(&mut line);
+                self.lines += 1;
+                line.seq = self.lines;
                 self.grouper.push(now, line, out);
             }
             SourceEvent::Marker(marker, at) => {
@@ -55,6 +59,12 @@ impl Processor {
         let first = self.seq + 1;
         self.seq = self.seq.saturating_add(lines);
         first..=self.seq
+    }
+
+    /// How many of the source's lines are in entries that were given, where that is all that was
+    /// given; `None` while one is held back that is older than one that was given.
+    pub fn whole_upto(&self) -> Option<u64> {
+        self.grouper.whole_upto()
     }
 
     /// When [`Processor::expire`] has something to do; `None` while nothing is held back.
@@ -128,6 +138,29 @@ mod tests {
     use kobel_wire::log::LogOutput;
 
     use super::*;
+
+    #[test]
+    fn it_is_known_which_lines_are_whole() {
+        let limit = Duration::from_millis(50);
+        let mut processor = Processor::new(Arc::new(Redaction::none()), limit, 0);
+        let (mut out, now) = (Vec::new(), Instant::now());
+        for (text, stream, whole) in [
+            ("one", LogOutput::Stdout, Some(1)),
+            ("ERROR two", LogOutput::Stderr, Some(1)),
+            ("three", LogOutput::Stdout, None),
+            ("  at a.b(c.java)", LogOutput::Stderr, None),
+            ("ERROR five", LogOutput::Stderr, Some(4)),
+            ("ERROR six", LogOutput::Stdout, Some(4)),
+            ("ERROR seven", LogOutput::Stderr, Some(5)),
+            ("ERROR eight", LogOutput::Stderr, None),
+        ] {
+            let line = RawLine { at: LogTime::default(), stream, text: text.into(), cut: 0 };
+            processor.push(now, SourceEvent::Line(line), &mut out);
+            assert_eq!(processor.whole_upto(), whole, "{text}");
+        }
+        processor.flush(&mut out);
+        assert_eq!((processor.whole_upto(), out.len()), (Some(8), 7));
+    }
 
     #[test]
     fn secrets_never_pass_and_numbers_have_no_hole() {

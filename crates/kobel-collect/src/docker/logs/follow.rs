@@ -3,7 +3,7 @@
 use std::{fmt::Write, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
-use kobel_hub::logs::{LogSink, RawLine, SourceEvent, stamp};
+use kobel_hub::logs::{LogPosition, LogSink, RawLine, SourceEvent, stamp};
 use kobel_wire::{
     ContainerId,
     log::{LogMarker, LogTime},
@@ -38,6 +38,8 @@ pub enum Start {
     Tail(u32),
     /// Everything from this time on, that time included.
     Since(LogTime),
+    /// Everything after what was read before.
+    After(LogPosition),
 }
 
 /// How a follow ended.
@@ -62,6 +64,8 @@ pub struct Follower {
     start: Start,
     poke: Poke,
     resume: Resume,
+    /// Lines that were read before and come again, and the newest time of any of them.
+    before: Option<(u64, LogTime)>,
     /// Of the last look: when it was started, while it runs.
     run: Option<Run>,
     /// What happened to the container, to be told in its place between the lines.
@@ -115,11 +119,16 @@ impl Follower {
         sink: Arc<dyn LogSink>,
         start: Start,
     ) -> Self {
+        let before = match start {
+            Start::After(position) => Some((position.seen, LogTime::from_nanos(position.newest))),
+            Start::Tail(_) | Start::Since(_) => None,
+        };
         Self {
             dial,
             container,
             sink,
             start,
+            before,
             poke: Poke::default(),
             resume: Resume::default(),
             run: None,
@@ -302,6 +311,7 @@ impl Follower {
         let part = match (self.resume.since(), self.start) {
             (Some(at), _) => since(at),
             (None, Start::Since(at)) => since(at.as_nanos()),
+            (None, Start::After(position)) => since(position.since),
             (None, Start::Tail(lines)) => format!("&tail={lines}"),
         };
         // Never fails on a String.
@@ -341,6 +351,7 @@ impl Follower {
         for line in std::mem::take(&mut self.lines) {
             match self.resume.line(&line) {
                 Verdict::Seen => continue,
+                Verdict::New if self.was_before(&line) => continue,
                 Verdict::New => {}
                 Verdict::NewAfterLoss => {
                     self.events.push(SourceEvent::Marker(LogMarker::Lost, line.at));
@@ -350,6 +361,25 @@ impl Follower {
                 self.mark(Some(line.at));
             }
             self.events.push(SourceEvent::Line(line));
+        }
+    }
+
+    /// Whether a line was read before this follow began.
+    fn was_before(&mut self, line: &RawLine) -> bool {
+        match &mut self.before {
+            Some((left @ 1.., newest)) if line.at <= *newest => {
+                *left -= 1;
+                true
+            }
+            Some((left, _)) => {
+                // The engine no longer had all of them: what else is missing nobody knows.
+                if *left > 0 {
+                    self.events.push(SourceEvent::Marker(LogMarker::Lost, line.at));
+                }
+                self.before = None;
+                false
+            }
+            None => false,
         }
     }
 

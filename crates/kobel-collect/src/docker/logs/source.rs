@@ -2,8 +2,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use kobel_hub::logs::{live::LogSource, queue::LogSender};
-use kobel_wire::ContainerId;
+use kobel_hub::logs::{LogStart, live::LogSource, queue::LogSender};
+use kobel_wire::{ContainerId, log::LogTime};
 use tokio_util::sync::CancellationToken;
 
 use super::{Dial, Ended, Follower, Start};
@@ -22,13 +22,18 @@ impl LogSource for DockerLogs {
     fn follow(
         &self,
         container: ContainerId,
-        tail: u32,
+        start: LogStart,
         sink: LogSender,
         cancel: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let dial = Arc::clone(&self.0);
+        let start = match start {
+            LogStart::Tail(lines) => Start::Tail(lines),
+            LogStart::All => Start::Since(LogTime::default()),
+            LogStart::After(position) => Start::After(position),
+        };
         Box::pin(async move {
-            let follower = Follower::new(dial, container, Arc::new(sink), Start::Tail(tail));
+            let follower = Follower::new(dial, container, Arc::new(sink), start);
             match follower.run(cancel).await {
                 Ended::Cancelled | Ended::Removed => Ok(()),
                 Ended::Refused(why) => {

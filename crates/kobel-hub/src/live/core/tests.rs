@@ -78,6 +78,7 @@ fn container(n: u64, id: u64, state: ContainerState, restarts: u64) -> Container
         created_at: None,
         started_at: None,
         restart_count: Some(restarts),
+        logs: None,
         cpu: None,
         memory: None,
         memory_limit: None,

@@ -23,15 +23,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    LogRequest, LogSources, TAIL,
+    KnownContainer, LogRequest, LogSources, TAIL,
+    feed::Feed,
     stream::{Out, Stream},
 };
 use crate::{
     gate::NAMESPACE,
     live::ByScope,
     logs::{
-        Redaction,
+        LogStart, Redaction,
         queue::{self, Limits, Taken},
+        store::LogStore,
     },
 };
 
@@ -92,6 +94,8 @@ pub struct LogHub {
     requests: mpsc::Receiver<LogRequest>,
     sources: LogSources,
     redaction: Arc<Redaction>,
+    store: Option<LogStore>,
+    known: HashMap<LogStreamId, Arc<KnownContainer>>,
     volume: Arc<LogVolume>,
     streams_made: u64,
 }
@@ -109,10 +113,18 @@ impl LogHub {
             requests,
             sources,
             redaction: Arc::new(redaction),
+            store: None,
+            known: HashMap::new(),
             volume: Arc::default(),
             streams_made: 0,
         };
         (hub, LogRequests(send))
+    }
+
+    /// Stores what is followed, and follows what runs.
+    pub fn stored(mut self, store: LogStore) -> Self {
+        self.store = Some(store);
+        self
     }
 
     /// How much goes through.
@@ -156,9 +168,22 @@ impl LogHub {
         server: &Server,
         cancel: &CancellationToken,
     ) {
-        let (id, enters) = match &request {
+        let store = self.store.clone();
+        let (id, starts) = match &request {
             LogRequest::Enter { stream, .. } => (stream.clone(), true),
             LogRequest::Leave { stream, .. } => (stream.clone(), false),
+            LogRequest::Container(known) => {
+                let id = known.identity.stream();
+                self.known.insert(id.clone(), Arc::clone(known));
+                (id, store.is_some() && known.up && known.stored)
+            }
+            LogRequest::Gone(stream) => {
+                self.known.remove(stream);
+                if let Some(store) = &store {
+                    store.forget(stream);
+                }
+                (stream.clone(), false)
+            }
         };
         let mut request = request;
         if let Some(stream) = running.get(&id) {
@@ -168,7 +193,7 @@ impl LogHub {
                 Err(back) => request = back.0,
             }
         }
-        if !enters {
+        if !starts {
             return;
         }
         let Some(source) = self.sources.of(id.device) else {
@@ -179,16 +204,19 @@ impl LogHub {
         let number = self.streams_made;
         let (sink, lines) = queue::channel(Limits::default());
         let following = cancel.child_token();
-        let follow = source.follow(id.container.clone(), TAIL, sink, following.clone());
+        let known = self.known.get(&id).cloned();
+        let stored = store.zip(known).filter(|(_, known)| known.stored);
+        let redaction = Arc::clone(&self.redaction);
         let task = Task {
             stream: Stream::new(
                 id.clone(),
                 number,
                 uuid::Uuid::now_v7().simple().to_string().into(),
                 Arc::new(ByScope),
-                Arc::clone(&self.redaction),
+                Arc::clone(&redaction),
                 Instant::now(),
             ),
+            kept: false,
             requests: receiver,
             lines,
             server: server.clone(),
@@ -200,6 +228,11 @@ impl LogHub {
         let cancel = cancel.clone();
         tasks.spawn(async move {
             let _ended = following.clone().drop_guard();
+            let (task, start) = match stored {
+                Some((store, known)) => task.stored(&id, store, &known, redaction).await,
+                None => (task, LogStart::Tail(TAIL)),
+            };
+            let follow = source.follow(id.container.clone(), start, sink, following);
             let (wrong, told) = oneshot::channel();
             let follow = async {
                 let _ = wrong.send(follow.await);
@@ -240,6 +273,8 @@ async fn why(told: &mut Option<oneshot::Receiver<Result<(), String>>>) -> Option
 
 struct Task {
     stream: Stream,
+    /// Whether the store needs it.
+    kept: bool,
     requests: mpsc::Receiver<LogRequest>,
     lines: queue::LogReceiver,
     server: Server,
@@ -248,6 +283,26 @@ struct Task {
 }
 
 impl Task {
+    /// With what was stored of the stream before, and where it goes on.
+    async fn stored(
+        mut self,
+        id: &LogStreamId,
+        store: LogStore,
+        known: &KnownContainer,
+        redaction: Arc<Redaction>,
+    ) -> (Self, LogStart) {
+        let before = store.resume(id, TAIL as usize).await;
+        let (start, history) = match before.position {
+            Some(position) => (LogStart::After(position), before.history),
+            None if known.fresh => (LogStart::All, Vec::new()),
+            None => (LogStart::Tail(TAIL), Vec::new()),
+        };
+        let identity = Arc::new(known.identity.clone());
+        let feed = Feed::new(store, identity, before.position);
+        self.stream = self.stream.stored(redaction, feed, history);
+        (self, start)
+    }
+
     /// Runs until nobody needs the stream, or cancelled.
     async fn run(mut self, told: oneshot::Receiver<Result<(), String>>, cancel: CancellationToken) {
         self.volume.streams.fetch_add(1, Relaxed);
@@ -278,12 +333,13 @@ impl Task {
             }
             self.carry_out().await;
             self.count();
-            end = match (self.stream.is_unwatched(), end) {
+            end = match (self.stream.is_unwatched() && !self.kept, end) {
                 (false, _) => None,
                 (true, None) => Some(Instant::now() + LINGER),
                 (true, end) => end,
             };
         }
+        self.stream.close(Instant::now(), Timestamp::now());
         self.volume.streams.fetch_sub(1, Relaxed);
     }
 
@@ -293,6 +349,10 @@ impl Task {
                 self.stream.enter(socket, access, options, Instant::now(), Timestamp::now());
             }
             LogRequest::Leave { socket, .. } => self.stream.leave(socket),
+            LogRequest::Container(known) => {
+                self.kept = self.stream.rename(&known.identity) && known.up;
+            }
+            LogRequest::Gone(_) => self.kept = false,
         }
     }
 

@@ -4,12 +4,15 @@
 //! a flood in one holds up no other, nor a metric. Viewers of a stream with equal filters share what
 //! is sent to them.
 
+mod feed;
 mod hub;
+mod keeper;
 mod ring;
 mod sources;
 mod stream;
 
 pub use hub::{LogHub, LogRequests, LogVolume};
+pub(crate) use keeper::Keeper;
 pub use sources::{LogSource, LogSources};
 
 use std::sync::Arc;
@@ -17,7 +20,7 @@ use std::sync::Arc;
 use kobel_fanout::SocketId;
 use kobel_wire::log::LogStreamId;
 
-use super::LogFilter;
+use super::{LogFilter, store::LogIdentity};
 use crate::{access::Access, request::Since};
 
 /// The most lines that a viewer gets of those before it came.
@@ -54,6 +57,11 @@ pub enum LogRequest {
         /// How it wants them.
         options: LogOptions,
     },
+    /// A container is there, or it changed. While the store is on its log is followed as long as the
+    /// container runs, whoever looks.
+    Container(Arc<KnownContainer>),
+    /// A container is gone.
+    Gone(LogStreamId),
     /// A viewer wants no more.
     Leave {
         /// The viewer.
@@ -61,4 +69,17 @@ pub enum LogRequest {
         /// The container.
         stream: LogStreamId,
     },
+}
+
+/// What the log streams know of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownContainer {
+    /// Whose lines they are.
+    pub identity: LogIdentity,
+    /// Whether it runs.
+    pub up: bool,
+    /// Whether its lines may be stored.
+    pub stored: bool,
+    /// Whether it was made since the hub started: then its log is read from the first line.
+    pub fresh: bool,
 }

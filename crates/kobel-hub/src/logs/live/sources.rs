@@ -10,16 +10,16 @@ use std::{
 use kobel_wire::{ContainerId, DeviceUuid};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::queue::LogSender;
+use crate::logs::{LogStart, queue::LogSender};
 
 /// Gives the lines of a device's containers.
 pub trait LogSource: Send + Sync {
-    /// Follows a container until cancelled, from so many lines back. Ends by itself when the
+    /// Follows a container until cancelled, from `start` on. Ends by itself when the
     /// container is gone and all was told, or with what is wrong and what to do.
     fn follow(
         &self,
         container: ContainerId,
-        tail: u32,
+        start: LogStart,
         sink: LogSender,
         cancel: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;

@@ -12,12 +12,12 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{LogOptions, ring::LogRing};
+use super::{LogOptions, feed::Feed, ring::LogRing};
 use crate::{
     access::Access,
     gate::NAMESPACE,
     live::{Policy, Subject},
-    logs::{LogFilter, Processor, Redaction, queue::Taken},
+    logs::{LogFilter, Processor, Redaction, SourceEvent, queue::Taken, store::LogIdentity},
 };
 
 /// How long lines wait for others.
@@ -91,6 +91,7 @@ pub(super) struct Stream {
     epoch: Arc<str>,
     policy: Arc<dyn Policy + Sync>,
     processor: Processor,
+    feed: Option<Feed>,
     ring: LogRing,
     groups: Vec<Group>,
     members: Vec<Member>,
@@ -117,6 +118,7 @@ impl Stream {
             epoch,
             policy,
             processor: Processor::new(redaction, TRACE, 0),
+            feed: None,
             ring: LogRing::default(),
             groups: Vec::new(),
             members: Vec::new(),
@@ -125,6 +127,30 @@ impl Stream {
             loading: Some((now + LOADING, now + SETTLED)),
             out: Vec::new(),
         }
+    }
+
+    /// A stream that is stored, and what was stored of it before, oldest first.
+    pub(super) fn stored(
+        mut self,
+        redaction: Arc<Redaction>,
+        feed: Feed,
+        before: Vec<LogLine>,
+    ) -> Self {
+        self.processor = Processor::new(redaction, TRACE, before.len() as Seq);
+        for (mut line, seq) in before.into_iter().zip(1..) {
+            line.seq = seq;
+            self.ring.push(Arc::new(line));
+        }
+        self.feed = Some(feed);
+        self
+    }
+
+    /// Whose lines it stores from now on; whether it stores any.
+    pub(super) fn rename(&mut self, identity: &LogIdentity) -> bool {
+        if let Some(feed) = &mut self.feed {
+            feed.rename(Arc::new(identity.clone()));
+        }
+        self.feed.is_some()
     }
 
     /// What is to be done, oldest first.
@@ -192,20 +218,40 @@ impl Stream {
             let mut lines = Vec::new();
             let missing = self.processor.skip(dropped.count(), &mut lines);
             self.lines(lines, now, wall);
+            if let Some(feed) = &mut self.feed {
+                feed.lost(dropped.count(), wall.into());
+            }
             self.gap(*missing.start(), *missing.end(), wall);
         }
         let mut lines = Vec::new();
         for event in taken.events {
+            if let (Some(feed), SourceEvent::Line(line)) = (&mut self.feed, &event) {
+                feed.source(line.at);
+            }
             self.processor.push(now, event, &mut lines);
         }
         self.lines(lines, now, wall);
+        self.hand_over();
+    }
+
+    /// Gives the store what is whole.
+    fn hand_over(&mut self) {
+        if let Some(feed) = &mut self.feed {
+            feed.settle(self.processor.whole_upto());
+        }
+    }
+
+    /// Gives the store all that is held back: the stream ends.
+    pub(super) fn close(&mut self, now: Instant, wall: Timestamp) {
+        let mut lines = Vec::new();
+        self.processor.flush(&mut lines);
+        self.lines(lines, now, wall);
+        self.hand_over();
     }
 
     /// The source has ended; with what is wrong, if something is.
     pub(super) fn ended(&mut self, wrong: Option<&str>, now: Instant, wall: Timestamp) {
-        let mut lines = Vec::new();
-        self.processor.flush(&mut lines);
-        self.lines(lines, now, wall);
+        self.close(now, wall);
         self.settle(now, wall);
         let Some(message) = wrong else { return };
         let error = ErrorEvent {
@@ -225,6 +271,7 @@ impl Stream {
         let mut lines = Vec::new();
         self.processor.expire(now, &mut lines);
         self.lines(lines, now, wall);
+        self.hand_over();
         if self.loading.is_some_and(|(end, settled)| end.min(settled) <= now) {
             self.settle(now, wall);
         }
@@ -341,6 +388,9 @@ impl Stream {
                 if group.waiting.len() >= BATCH {
                     self.send(place, wall);
                 }
+            }
+            if let Some(feed) = &mut self.feed {
+                feed.entry(&line);
             }
             self.ring.push(line);
         }
