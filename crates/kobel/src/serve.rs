@@ -26,6 +26,7 @@ use kobel_hub::{
     logs::{
         Redaction,
         live::{LogHub, LogSources},
+        store::{Keep, LogStore, LogStoreTask},
     },
     store::{Store, StoreError, StoredDevice},
     system::Monitor,
@@ -69,6 +70,9 @@ pub(crate) enum ServeError {
     /// The store cannot be used.
     #[error("the store in {0} cannot be used: {1}")]
     Store(String, StoreError),
+    /// The log store cannot be used.
+    #[error("the log store in {0} cannot be used: {1}; do without it by --log-store off")]
+    LogStore(String, io::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}; choose another address by --listen")]
     Listen(SocketAddr, io::Error),
@@ -121,7 +125,21 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let server = Server::start(config.fanout.clone(), gate)?;
 
     let log_sources = LogSources::default();
-    let (logs, log_requests) = LogHub::new(log_sources.clone(), Redaction::default());
+    let (mut logs, log_requests) = LogHub::new(log_sources.clone(), Redaction::default());
+    let log_store = match config.log_store {
+        Some(keep) => {
+            let (log_store, storing) = open_log_store(&config.data, keep).await?;
+            logs = logs.stored(log_store.clone());
+            // It goes on for a moment: what the streams still hold goes there.
+            let ending = hub_end.clone();
+            tasks.spawn(async move {
+                storing.run(ending).await;
+                "the log store"
+            });
+            Some(log_store)
+        }
+        None => None,
+    };
     let log_volume = logs.volume();
     let following = logs.run(server.clone(), hub_end.clone());
     tasks.spawn(async {
@@ -171,8 +189,10 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
             ingest,
             collect: stats,
             logs: log_volume,
+            log_store: log_store.clone(),
             agents: agents.clone(),
         },
+        log_store,
         agents,
         ready: ready.clone(),
     });
@@ -222,6 +242,13 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         signal = signals.next() => tracing::warn!(signal, "ended at once"),
     }
     ended
+}
+
+async fn open_log_store(data: &Path, keep: Keep) -> Result<(LogStore, LogStoreTask), ServeError> {
+    let folder = data.join("logs");
+    let path = folder.display().to_string();
+    let opened = tokio::task::spawn_blocking(move || LogStore::open(&folder, keep)).await;
+    opened.map_err(io::Error::other).flatten().map_err(|error| ServeError::LogStore(path, error))
 }
 
 /// Starts to answer requests.

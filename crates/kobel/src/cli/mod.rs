@@ -1,5 +1,8 @@
 //! The command line.
 
+mod api;
+mod logs;
+mod search;
 mod simulate;
 mod table;
 mod token;
@@ -37,6 +40,8 @@ Examples:
   kobel serve                     watch this machine; prints a link to sign in
   kobel token create ci           a token for a program that reads along
   kobel user add ann              an account for somebody who looks
+  kobel logs -f web               the log of a container, and what comes
+  kobel search timeout            that word in the logs of all of them
   kobel simulate                  a hundred made-up servers, to see what it looks like
   kobel <command> --help          more about a command";
 
@@ -74,6 +79,12 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     User(user::Command),
+    /// Lines of containers' logs, stored and as they come
+    #[command(after_help = logs::EXAMPLES)]
+    Logs(logs::Logs),
+    /// Find lines in the logs of all containers
+    #[command(after_help = search::EXAMPLES)]
+    Search(search::Search),
     /// Attach made-up servers and containers to a hub, as agents of real ones would
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::Simulate),
@@ -106,6 +117,8 @@ pub(crate) enum CliError {
     HubUrl(#[from] HubUrlError),
     #[error(transparent)]
     Dial(#[from] DialError),
+    #[error(transparent)]
+    Api(#[from] api::ApiError),
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
     #[error(transparent)]
@@ -123,6 +136,8 @@ impl Cli {
                 logging::start(config.log_format, &config.log)?;
                 Ok(serve::run(config).await?)
             }
+            Command::Logs(logs) => Box::pin(logs.run(&self.common)).await,
+            Command::Search(search) => Box::pin(search.run(&self.common)).await,
             Command::Simulate(simulate) => Box::pin(simulate.run(&self.common)).await,
             Command::Load(args) => {
                 // Its loop is as large as all that it may do.

@@ -11,14 +11,18 @@ use std::{
 };
 
 use kobel_fanout::{Cors, Limits, Proxies, ServeLimits};
+use kobel_hub::logs::store::Keep;
 
-pub(crate) use options::{Common, Docker, LogFormat, ServeOptions};
-pub(crate) use values::{HostName, Origin, Span};
+pub(crate) use options::{Common, Docker, LogFormat, ServeOptions, Switch};
+pub(crate) use values::{HostName, Origin, Size, Span};
 
 use crate::tls;
 
 /// Where `kobel.toml` is looked for when nobody names one.
 const SYSTEM_FILE: &str = "/etc/kobel/kobel.toml";
+
+/// Of less, blocks and journals would be too small to be worth it.
+const LEAST_LOG_STORE: u64 = 10_000_000;
 
 /// Why the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,8 @@ pub(crate) struct Config {
     pub log_format: LogFormat,
     /// Which log lines there are.
     pub log: String,
+    /// How much of containers' log lines is stored; `None` for nothing.
+    pub log_store: Option<Keep>,
     /// How long a page's session lasts.
     pub session_lifetime: Duration,
     /// The most rooms one socket may be in.
@@ -134,7 +140,19 @@ impl Config {
             header_timeout: span(options.header_timeout, serve.header_timeout),
             ..serve
         };
+        let keep = Keep::default();
+        let days = |days| Duration::from_secs(u64::from(days) * 86_400);
+        let keep = Keep {
+            bytes: options.log_store_size.map_or(keep.bytes, |size| size.0),
+            age: options.log_store_days.map_or(keep.age, days),
+        };
+        if keep.bytes < LEAST_LOG_STORE {
+            let message = "log-store-size: use 10MB or more, or turn the store off by log-store";
+            return Err(ConfigError::Contradiction(message.into()));
+        }
+        let stores = options.log_store.unwrap_or(Switch::On) == Switch::On;
         Ok(Self {
+            log_store: stores.then_some(keep),
             listen: options.listen.unwrap_or_else(default_listen),
             data,
             tls,

@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use kobel_fanout::Network;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{HostName, Origin, Span};
+use super::{HostName, Origin, Size, Span};
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -97,6 +97,20 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "FILTER", env = "KOBEL_LOG")]
     pub log: Option<String>,
 
+    /// Whether log lines of containers are stored, and all that run followed for it; a container
+    /// with the label kobel.logs=off is left out [default: on]
+    #[arg(long, value_name = "STORE", env = "KOBEL_LOG_STORE", value_enum)]
+    pub log_store: Option<Switch>,
+
+    /// The most that stored log lines take on disk, such as 500MB; the oldest go [default: 2GB]
+    #[arg(long, value_name = "SIZE", env = "KOBEL_LOG_STORE_SIZE")]
+    pub log_store_size: Option<Size>,
+
+    /// How many days log lines are stored [default: 14]
+    #[arg(long, value_name = "DAYS", env = "KOBEL_LOG_STORE_DAYS",
+        value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub log_store_days: Option<u32>,
+
     /// How long a sign-in on the page lasts [default: 30d]
     #[arg(long, value_name = "TIME", env = "KOBEL_SESSION_LIFETIME")]
     pub session_lifetime: Option<Span>,
@@ -176,6 +190,9 @@ impl ServeOptions {
             docker: self.docker.or(file.docker),
             log_format: self.log_format.or(file.log_format),
             log: self.log.or(file.log),
+            log_store: self.log_store.or(file.log_store),
+            log_store_size: self.log_store_size.or(file.log_store_size),
+            log_store_days: self.log_store_days.or(file.log_store_days),
             session_lifetime: self.session_lifetime.or(file.session_lifetime),
             shards: self.shards.or(file.shards),
             ping_interval: self.ping_interval.or(file.ping_interval),
@@ -227,6 +244,16 @@ impl<'de> Deserialize<'de> for Docker {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
+}
+
+/// Whether something is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    /// It is.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// How log lines look.

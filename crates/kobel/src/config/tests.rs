@@ -35,6 +35,8 @@ fn a_wrong_file_is_shown_with_its_line_and_what_would_be_right() {
         ("\nlisten = \"8000\"", ["line 2", "write it as 127.0.0.1:8000"]),
         ("listne = \"127.0.0.1:8000\"", ["unknown field `listne`", "`listen`"]),
         ("ping-interval = \"25\"", ["25s", "line 1"]),
+        ("log-store = \"maybe\"", ["`on`", "`off`"]),
+        ("log-store-size = \"big\"", ["write it as 500MB", "line 1"]),
         ("log-format = \"xml\"", ["`human`", "`json`"]),
         ("allowed-origins = [\"*\"]", ["is no origin", "line 1"]),
         ("docker = \"nowhere\"", ["nowhere", "line 1"]),

@@ -29,6 +29,42 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+/// An amount of data as people write it: `2GB`, `500MB`, `1.5TB`, in steps of 1000; `GiB` in steps
+/// of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no amount of data: write it as 500MB or 2GB");
+        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let number: f64 = number.parse().map_err(|_| wrong())?;
+        let unit = match unit.trim().to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "kb" | "k" => 1e3,
+            "mb" | "m" => 1e6,
+            "gb" | "g" => 1e9,
+            "tb" | "t" => 1e12,
+            "kib" => 1024.0,
+            "mib" => 1_048_576.0,
+            "gib" => 1_073_741_824.0,
+            "tib" => 1_099_511_627_776.0,
+            _ => return Err(wrong()),
+        };
+        let bytes = number * unit;
+        if (1.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
 /// An origin (RFC 6454): scheme, host and port, as a browser sends it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin(String);
@@ -124,6 +160,17 @@ mod tests {
         }
         for bad in ["", "25", "0s", "-5s", "soon", "99999999999d"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let table = [("500MB", 500_000_000), ("2 GB", 2_000_000_000), ("1.5kib", 1_536), ("7", 7)];
+        for (text, bytes) in table {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for bad in ["", "GB", "-1GB", "0", "2 apples", "1e9", "9999999999TB", "1.2.3MB"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
     }
 

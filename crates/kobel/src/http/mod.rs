@@ -4,6 +4,7 @@ mod agent;
 pub(crate) mod cookie;
 mod error;
 mod guard;
+mod logs;
 mod page;
 mod session;
 mod status;
@@ -24,7 +25,7 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use kobel_collect::agent::AgentLinks;
 use kobel_fanout::{Client, Server};
-use kobel_hub::store::Store;
+use kobel_hub::{logs::store::LogStore, store::Store};
 use tower::ServiceExt;
 
 pub(crate) use guard::Guard;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub throttle: Mutex<Throttle>,
     /// The links of agents.
     pub agents: AgentLinks,
+    /// The stored log lines, where any are.
+    pub log_store: Option<LogStore>,
     /// What `/metrics` shows.
     pub metrics: Gather,
     /// Whether the hub is ready for viewers.
@@ -75,6 +78,8 @@ impl Site {
             .route("/session/link", post(session::sign_in_by_link))
             .route("/account/password", put(session::set_password))
             .route("/agent", get(agent::open))
+            .route("/logs/search", get(logs::search))
+            .route("/logs/streams", get(logs::streams))
             .fallback(async || ApiError::not_found("no such path in the API"));
         let router = Router::new()
             .nest("/api/v1", api)

@@ -8,7 +8,10 @@ use kobel_collect::{
 };
 use kobel_fanout::{Histogram, Latency, Snapshot};
 use kobel_hub::{
-    ingest::Replaced, live::LiveStats, logs::live::LogVolume, room::RoomKind,
+    ingest::Replaced,
+    live::LiveStats,
+    logs::{live::LogVolume, store::StoreFigures},
+    room::RoomKind,
     system::ProcessReading,
 };
 use prometheus_client::{
@@ -28,6 +31,7 @@ pub(crate) struct Exported {
     pub replaced: Replaced,
     pub collect: CollectSnapshot,
     pub logs: Arc<LogVolume>,
+    pub log_store: Option<StoreFigures>,
     pub agents: AgentSnapshot,
     pub process: ProcessReading,
 }
@@ -271,7 +275,17 @@ impl Exported {
         out.counter("kobel_log_lines", "Lines of logs that came", logs.lines())?;
         out.counter("kobel_log_bytes", "Bytes of their text", logs.bytes())?;
         let help = "Lines of logs that came faster than they could be worked on, and were dropped";
-        out.counter("kobel_log_lines_dropped", help, logs.dropped())
+        out.counter("kobel_log_lines_dropped", help, logs.dropped())?;
+        let Some(store) = &self.log_store else { return Ok(()) };
+        out.counter("kobel_log_store_lines", "Lines of logs that were stored", store.lines)?;
+        out.counter("kobel_log_store_text_bytes", "Bytes of their text", store.bytes)?;
+        let help = "Lines of logs that were not stored: the disk was full or too slow";
+        out.counter("kobel_log_store_lines_dropped", help, store.dropped)?;
+        out.gauge("kobel_log_store_disk_bytes", "What stored lines take on disk", store.disk)?;
+        let help = "Bytes of stored lines that were found damaged at the start";
+        out.gauge("kobel_log_store_damaged_bytes", help, store.damaged)?;
+        let help = "Whether log lines cannot be stored now";
+        out.gauge("kobel_log_store_faulty", help, u64::from(store.fault.is_some()))
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {

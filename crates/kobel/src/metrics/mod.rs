@@ -10,7 +10,11 @@ use std::sync::Arc;
 
 use kobel_collect::{CollectStats, agent::AgentLinks};
 use kobel_fanout::Server;
-use kobel_hub::{hub::HubHandle, ingest::Ingest, logs::live::LogVolume};
+use kobel_hub::{
+    hub::HubHandle,
+    ingest::Ingest,
+    logs::{live::LogVolume, store::LogStore},
+};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use exported::Exported;
@@ -28,6 +32,8 @@ pub(crate) struct Gather {
     pub collect: Arc<CollectStats>,
     /// The log streams.
     pub logs: Arc<LogVolume>,
+    /// The stored lines, where any are.
+    pub log_store: Option<LogStore>,
     /// The links of agents.
     pub agents: AgentLinks,
 }
@@ -41,6 +47,7 @@ impl Gather {
             replaced: self.ingest.replaced(),
             collect: self.collect.snapshot(),
             logs: Arc::clone(&self.logs),
+            log_store: self.log_store.as_ref().map(LogStore::figures),
             agents: self.agents.snapshot(),
             process: process::read(),
         };

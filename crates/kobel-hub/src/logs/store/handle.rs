@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use kobel_wire::{
@@ -16,11 +16,18 @@ use kobel_wire::{
     log::{LogLine, LogStreamId, LogTime},
 };
 use serde::Serialize;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        Semaphore,
+        mpsc::{self, error::TrySendError},
+    },
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Keep, LogIdentity, LogSearch, LogStoreTask, SearchEvent,
+    Keep, LogFollow, LogIdentity, LogQuery, LogSearch, LogStoreTask, SearchEvent,
     catalog::SharedCatalog,
     identity::StreamKey,
     search::search,
@@ -34,7 +41,10 @@ const BATCHES: usize = 1_024;
 const BYTES: u64 = 64 << 20;
 
 /// Searches that run at once; others wait for their turn.
-const SEARCHES: usize = 2;
+const SEARCHES: usize = 4;
+
+/// How long a search waits for whoever asked to take a line.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Found lines that wait for who asked. Full: the search waits.
 const FOUND: usize = 256;
@@ -200,16 +210,14 @@ impl LogStore {
                 () = cancel.cancelled() => return,
                 () = send.closed() => return,
             };
+            let runtime = Handle::current();
             let looking = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
                 search(&catalog, &looked, &*may_see, &mut |event| {
                     let going = !cancel.is_cancelled() && !send.is_closed();
                     match event {
                         _ if !going => ControlFlow::Break(()),
-                        found @ SearchEvent::Found(_) => match send.blocking_send(found) {
-                            Ok(()) => ControlFlow::Continue(()),
-                            Err(_) => ControlFlow::Break(()),
-                        },
+                        found @ SearchEvent::Found(_) => give(&runtime, &send, found),
                         // The next one says more.
                         progress => {
                             let _ = send.try_send(progress);
@@ -223,6 +231,11 @@ impl LogStore {
             }
         });
         receive
+    }
+
+    /// Looks on: what is stored from now on.
+    pub fn follow(&self, query: LogQuery) -> LogFollow {
+        LogFollow::new(self.catalog.clone(), query)
     }
 
     /// What is stored of each container on devices that may be seen.
@@ -257,6 +270,20 @@ impl LogStore {
             disk: counts.disk.load(Relaxed),
             damaged: counts.damaged.load(Relaxed),
             fault: counts.fault.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// Gives a found line; whoever takes none for too long loses its turn.
+fn give(runtime: &Handle, send: &mpsc::Sender<SearchEvent>, found: SearchEvent) -> ControlFlow<()> {
+    match send.try_send(found) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(TrySendError::Closed(_)) => ControlFlow::Break(()),
+        Err(TrySendError::Full(found)) => {
+            match runtime.block_on(async { timeout(PATIENCE, send.send(found)).await }) {
+                Ok(Ok(())) => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
+            }
         }
     }
 }

@@ -13,6 +13,7 @@
 
 mod bytes;
 mod catalog;
+mod follow;
 mod handle;
 mod identity;
 mod lines;
@@ -24,6 +25,7 @@ mod task;
 mod words;
 mod writer;
 
+pub use follow::LogFollow;
 pub use handle::{LogStore, Resumed, StoreFigures, StreamFigures};
 pub use identity::LogIdentity;
 pub use query::{LogQuery, QueryError, Whose};

@@ -43,6 +43,20 @@ pub struct LogPlace {
     number: u64,
 }
 
+impl LogPlace {
+    pub(super) fn new(time: i64, stream: StreamKey, number: u64) -> Self {
+        Self { time, stream: stream.0, number }
+    }
+
+    pub(super) fn stream(self) -> StreamKey {
+        StreamKey(self.stream)
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.number
+    }
+}
+
 impl fmt::Display for LogPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:016x}.{}", self.time, self.stream, self.number)
