@@ -22,8 +22,7 @@ use super::{
 };
 use crate::logs::LogPosition;
 
-/// How hard to pack: measured on the lines of the bench, a harder one takes twice as long for a
-/// fiftieth less.
+/// How hard to pack. Measured: 3 takes a tenth more on disk, 9 a fortieth less (docs/logs.md).
 const PACKING: i32 = 6;
 
 /// However new it is, a segment is closed after so long, so that its oldest lines go in time.
