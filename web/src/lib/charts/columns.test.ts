@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Bands } from "./bands";
 import { Columns } from "./columns";
 import { parseZoom, visible, zoomText } from "./feed";
 import { isGap, withGaps } from "./gaps";
@@ -106,4 +107,20 @@ test("minutes are means of what was measured, newest first", () => {
     { at: 60_000, means: [undefined] },
     { at: 0, means: [2] },
   ]);
+});
+
+test("bands: the spread of half minutes, where there is one", () => {
+  const bands = new Bands();
+  expect(bands.of("cpu")).toEqual([]);
+  bands.load({
+    t: [30_000, 60_000, 90_000, 120_000],
+    seconds: [30, 30, 30, 30],
+    samples: [30, 1, 30, 30],
+    cpu: { min: [1, 2, null, 4], max: [5, 2, null, 9] },
+  });
+  expect(bands.of("cpu")).toEqual([
+    { from: 0, to: 30_000, min: 1, max: 5 },
+    { from: 90_000, to: 120_000, min: 4, max: 9 },
+  ]);
+  expect([bands.of("memory"), bands.of("t"), bands.of("constructor")]).toEqual([[], [], []]);
 });

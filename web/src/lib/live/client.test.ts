@@ -168,6 +168,53 @@ test("the fleet's frames may skip; one that cannot be placed asks for the state 
   expect(socket.sent.at(-1)?.payload).toEqual({ type: "fleet" });
 });
 
+test("a log: asked for with its container, told to who follows it, again after every break", () => {
+  const log = {
+    wanted: vi.fn(() => ({ tail: 5 })),
+    answered: vi.fn(),
+    lost: vi.fn(),
+    history: vi.fn(),
+    batch: vi.fn(),
+    gap: vi.fn(),
+    unavailable: vi.fn(),
+  };
+  const target = { type: "container", id: "c" } as const;
+  client.watch(target, { snapshot: vi.fn(), change: vi.fn(), refused: vi.fn(), log });
+  socket.hub("connect");
+  const asked = () => socket.sent.filter(({ event }) => event === "subscribe");
+  expect(asked()[0]?.payload).toEqual({ ...target, options: { logs: { tail: 5 } } });
+  asked()[0]?.ack({ ok: true });
+  expect(log.answered).toHaveBeenCalledTimes(1);
+  const [mine, other] = ["d:c", "d:other"].map((streamId) => ({
+    streamId,
+    logs: [],
+    timestamp: 1,
+  }));
+  for (const event of ["logHistory", "logBatch", "logGap"]) {
+    socket.hub(event, other);
+    socket.hub(event, mine);
+  }
+  expect([log.history, log.batch, log.gap].map(({ mock }) => mock.calls)).toEqual([
+    [[mine]],
+    [[mine]],
+    [[mine]],
+  ]);
+  const error = { code: "UNAVAILABLE", message: "no", type: "container" };
+  socket.hub("error", { ...error, id: "other" });
+  socket.hub("error", { ...error, id: "c", code: "RATE_LIMITED" });
+  expect(log.unavailable).not.toHaveBeenCalled();
+  socket.hub("error", { ...error, id: "c" });
+  expect(log.unavailable).toHaveBeenCalledTimes(1);
+  client.again(target);
+  expect(asked().length).toBe(2);
+  socket.hub("disconnect", "transport close");
+  expect(log.lost).toHaveBeenCalledTimes(1);
+  client.again(target);
+  expect(asked().length).toBe(2);
+  socket.hub("connect");
+  expect(asked().length).toBe(3);
+});
+
 test("a refusal is told and asked again later; a wrong request is not", () => {
   const handler = device();
   client.watch(DEVICE, handler);

@@ -194,7 +194,8 @@ describe("colours of terminals", () => {
   });
 });
 
-test("what would act is shown as a sign, one for one", () => {
+test("what would act is shown as a sign, one for one, each time", () => {
+  expect([visible("a\x07"), visible("\x07"), visible("\x07")]).toEqual(["a␇", "␇", "␇"]);
   expect(visible("a\tb <b>ü 😀")).toBe("a\tb <b>ü 😀");
   expect(visible("\x1b[2J\r\x00\x7f\u202eevil\u2066\u200b")).toBe("␛[2J␍␀␡␦evil␦␦");
 });

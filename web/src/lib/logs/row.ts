@@ -67,21 +67,20 @@ export class LogRow {
     const lines = message.length > head ? count(message, head) : 0;
     const fields = special ? undefined : ring.fields(position);
     const long = head > FOLDED_CHARS;
-    const foldable =
-      !special && (fields !== undefined || lines > 0 || long || hasMore(ring, position));
-    this.#fold.hidden = !foldable;
+    const more = fields !== undefined || lines > 0 || long || hasMore(ring, position);
+    this.#fold.className = more || open ? "log-fold" : "log-fold plain";
     this.#fold.textContent = open ? "▾" : "▸";
     this.#fold.setAttribute("aria-label", open ? "Fold" : "Unfold");
-    if (foldable) element.setAttribute("aria-expanded", String(open));
-    else element.removeAttribute("aria-expanded");
+    if (special) element.removeAttribute("aria-expanded");
+    else element.setAttribute("aria-expanded", String(open));
     this.#columns(style.columns, fields);
 
     const shown = open ? message : message.slice(0, Math.min(head, FOLDED_CHARS));
     this.#write(shown, ring.raw(position), message, style.pattern);
-    const more = open
+    const rest = open
       ? []
       : [lines > 0 ? `+${lines} lines` : "", long ? `${sizeText(message.length)} in all` : ""];
-    this.#more.textContent = more.filter(Boolean).join(", ");
+    this.#more.textContent = rest.filter(Boolean).join(", ");
     this.#more.hidden = this.#more.textContent === "";
     this.#showDetails(ring, position, open && !special);
   }

@@ -13,7 +13,7 @@ const ACTING =
 const PICTURES = 0x2400;
 
 export function visible(text: string): string {
-  return ACTING.test(text) ? text.replace(ACTING, sign) : text;
+  return text.replace(ACTING, sign);
 }
 
 function sign(char: string): string {
