@@ -14,7 +14,7 @@ use kobel_fanout::{
     Handshake, Policy, SocketId,
 };
 use kobel_wire::{
-    Device,
+    Device, DeviceUuid,
     event::{Ack, ErrorBody, ErrorCode},
 };
 use serde_json::value::RawValue;
@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::{Access, CredentialId, Principal},
     demand::Demand,
+    live::DeviceLabel,
     request::{self, Refusal, Subscribe},
     room::RoomName,
 };
@@ -57,6 +58,9 @@ pub(crate) enum Request {
     Activity { socket: SocketId, visible: bool, ack: Option<AckId> },
     Refused { socket: SocketId, refusal: Box<Refusal>, ack: Option<AckId> },
     AddDevices { devices: Vec<Device>, demand: Demand, done: oneshot::Sender<()> },
+    LabelDevice { device: DeviceUuid, label: DeviceLabel },
+    RemoveDevice { device: DeviceUuid },
+    Devices { answer: oneshot::Sender<Vec<Device>> },
     Revoke { credential: CredentialId },
     Credentials { answer: oneshot::Sender<Vec<(CredentialId, Arc<Access>)>> },
 }

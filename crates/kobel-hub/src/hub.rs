@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use kobel_fanout::{DisconnectReason, Server};
-use kobel_wire::{Device, Timestamp, system::System};
+use kobel_wire::{Device, DeviceUuid, Timestamp, system::System};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -15,7 +15,7 @@ use crate::{
     demand::Demand,
     gate::{self, Authenticate, Gate, Request, Requests, ToHub},
     ingest::Inbox,
-    live::{ByScope, Command, Live, LiveStats},
+    live::{ByScope, Command, DeviceLabel, Live, LiveStats},
     logs::live::{Keeper, LogRequests},
 };
 
@@ -166,6 +166,20 @@ impl Hub {
                 // The asker may have gone; the devices stay, unreachable.
                 let _ = done.send(());
             }
+            Request::LabelDevice { device, label } => {
+                self.keeper.rename(device, &label.name);
+                self.live.label_device(device, &label, now, wall);
+            }
+            Request::RemoveDevice { device } => {
+                for request in self.keeper.remove(device) {
+                    self.live.tell_logs(request);
+                }
+                self.live.remove_device(device, now, wall);
+            }
+            Request::Devices { answer } => {
+                // The asker may have gone; then nobody needs the answer.
+                let _ = answer.send(self.live.devices());
+            }
             Request::Revoke { credential } => self.live.revoke(credential),
             Request::Credentials { answer } => {
                 // The asker may have gone; then nobody needs the answer.
@@ -198,6 +212,26 @@ impl HubHandle {
         let _ = self.to_hub.queue.send(Request::AddDevices { devices, demand, done }).await;
         // A hub that has ended has no devices either.
         let _ = added.await;
+    }
+
+    /// A device is called or sorted otherwise from now on.
+    pub async fn label_device(&self, device: DeviceUuid, label: DeviceLabel) {
+        // A hub that has ended has no devices either.
+        let _ = self.to_hub.queue.send(Request::LabelDevice { device, label }).await;
+    }
+
+    /// Takes a device out; who watches it is told. End its source first: what that still reports
+    /// is ignored.
+    pub async fn remove_device(&self, device: DeviceUuid) {
+        // A hub that has ended has no devices either.
+        let _ = self.to_hub.queue.send(Request::RemoveDevice { device }).await;
+    }
+
+    /// Every device as it is known now.
+    pub async fn devices(&self) -> Vec<Device> {
+        let (answer, devices) = oneshot::channel();
+        let _ = self.to_hub.queue.send(Request::Devices { answer }).await;
+        devices.await.unwrap_or_default()
     }
 
     /// Closes every socket that signed in by this credential.

@@ -16,6 +16,9 @@ pub struct Device {
     pub name: String,
     /// Words that people put on it.
     pub tags: Vec<String>,
+    /// The one group that people put it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How it is read.
     pub source: SourceKind,
     /// How it fares.
@@ -64,6 +67,8 @@ pub struct Facts {
 pub enum SourceKind {
     /// The machine that the hub runs on.
     Local,
+    /// By the hub, over SSH.
+    Ssh,
     /// By an agent on the host, which dials the hub.
     Agent,
     /// Not at all: a made-up host of `kobel simulate`.
@@ -75,9 +80,21 @@ impl SourceKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
+            Self::Ssh => "ssh",
             Self::Agent => "agent",
             Self::Simulated => "simulated",
         }
+    }
+}
+
+impl std::str::FromStr for SourceKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Local, Self::Ssh, Self::Agent, Self::Simulated]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("no source is called {text:?}: local, ssh, agent or simulated"))
     }
 }
 

@@ -170,6 +170,9 @@ pub struct DeviceEntry {
     pub name: String,
     /// Words that people put on it.
     pub tags: Vec<String>,
+    /// The one group that people put it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How it fares.
     pub state: DeviceState,
     /// Its newest sample.
@@ -223,10 +226,28 @@ pub struct EntryUpdate<'a> {
     pub name: &'a str,
     /// Words that people put on it.
     pub tags: &'a [String],
+    /// The one group that people put it in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<&'a str>,
     /// How it fares.
     pub state: DeviceState,
     /// Its containers, counted.
     pub containers: ContainerCounts,
+}
+
+/// A device that was taken out of the inventory, in the rooms that it was in: `deviceRemoved`, and
+/// an entry of the dashboard's batches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRemoved<'a> {
+    /// The device.
+    pub device_uuid: DeviceUuid,
+    /// Its short number.
+    pub id: DeviceId,
+    /// What people called it.
+    pub name: &'a str,
+    /// Always true: tells it from an entry of a device that is there.
+    pub removed: bool,
 }
 
 /// Containers, counted.

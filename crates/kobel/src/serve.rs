@@ -294,6 +294,7 @@ fn described(device: &StoredDevice, facts: Facts, config: &Config) -> Device {
         id: device.id,
         name: device.name.clone(),
         tags: device.tags.clone(),
+        group: device.group.clone(),
         source: SourceKind::Local,
         state: DeviceState::Online,
         state_reason: None,

@@ -71,7 +71,13 @@ fn take(
         Step::Claim(claims) => {
             let stored = claims.devices.iter().map(|(device, _, claim)| {
                 let (uuid, id) = (DeviceUuid::generate(), DeviceId(u64::from(*device)));
-                Some(StoredDevice { uuid, id, name: claim.name.clone(), tags: Vec::new() })
+                Some(StoredDevice {
+                    uuid,
+                    id,
+                    name: claim.name.clone(),
+                    tags: Vec::new(),
+                    group: None,
+                })
             });
             let stored = stored.collect();
             Some(session.claimed(claims, stored, wall).answer)

@@ -238,6 +238,7 @@ impl Session {
                         id: stored.id,
                         name: stored.name,
                         tags: stored.tags,
+                        group: stored.group,
                         source,
                         state: DeviceState::Online,
                         state_reason: None,

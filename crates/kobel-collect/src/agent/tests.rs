@@ -134,7 +134,13 @@ fn take(session: &mut Session, message: &[u8]) -> Result<Option<HubMessage>, Hub
             let stored = claims.devices.iter().map(|(_, key, claim)| {
                 let number: u64 = key.rsplit('-').next().unwrap().parse().unwrap();
                 let (uuid, id) = (uuid(number), DeviceId(number));
-                Some(StoredDevice { uuid, id, name: claim.name.clone(), tags: claim.tags.clone() })
+                Some(StoredDevice {
+                    uuid,
+                    id,
+                    name: claim.name.clone(),
+                    tags: claim.tags.clone(),
+                    group: None,
+                })
             });
             let stored = stored.collect();
             Ok(Some(session.claimed(claims, stored, wall()).answer))

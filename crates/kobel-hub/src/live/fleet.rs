@@ -17,7 +17,7 @@ use crate::{
     access::Access,
     demand::{Demand, Need},
     ingest::DeviceUpdate,
-    live::{Policy, Subject},
+    live::{DeviceLabel, Policy, Subject},
     room::RoomName,
 };
 
@@ -127,6 +127,27 @@ impl Fleet {
             seen: now,
         };
         self.devices.insert(live.device.device_uuid, live);
+    }
+
+    /// Takes a device out; whatever its source still reports changes nothing.
+    pub(crate) fn take(&mut self, uuid: DeviceUuid) -> Option<LiveDevice> {
+        let gone = self.devices.remove(&uuid)?;
+        for container in gone.containers.keys() {
+            self.places.remove(container);
+        }
+        Some(gone)
+    }
+
+    /// Every container of a device is gone.
+    pub(crate) fn clear(&mut self, uuid: DeviceUuid) -> Vec<Change> {
+        let Some(live) = self.devices.get(&uuid) else { return Vec::new() };
+        let all: Vec<_> = live.containers.keys().cloned().collect();
+        all.iter().filter_map(|id| self.remove(uuid, id)).collect()
+    }
+
+    /// Every device.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &LiveDevice> {
+        self.devices.values()
     }
 
     pub(crate) fn device(&self, uuid: DeviceUuid) -> Option<&LiveDevice> {
@@ -367,6 +388,20 @@ impl LiveDevice {
         summaries.last().map(|summary| summary.to.as_millis())
     }
 
+    /// Takes in what people call it and how they sort it; true if that is new.
+    pub(crate) fn label(&mut self, label: &DeviceLabel) -> bool {
+        let device = &mut self.device;
+        let same =
+            device.name == label.name && device.tags == label.tags && device.group == label.group;
+        if !same {
+            device.name.clone_from(&label.name);
+            device.tags.clone_from(&label.tags);
+            device.group.clone_from(&label.group);
+            self.told = None;
+        }
+        !same
+    }
+
     /// Whether the fleet's room must be told something else than figures; if so, it counts as told.
     pub(crate) fn entry_changed(&mut self) -> bool {
         let now = Some((self.device.state, self.counts()));
@@ -390,6 +425,7 @@ impl LiveDevice {
             id: self.device.id,
             name: self.device.name.clone(),
             tags: self.device.tags.clone(),
+            group: self.device.group.clone(),
             state: self.device.state,
             sample: self.sample.clone(),
             containers: self.counts(),
@@ -438,6 +474,7 @@ impl LiveDevice {
             id: self.device.id,
             name: &self.device.name,
             tags: &self.device.tags,
+            group: self.device.group.as_deref(),
             state: self.device.state,
             containers: self.counts(),
         }

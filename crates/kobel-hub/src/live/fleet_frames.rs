@@ -77,6 +77,8 @@ impl FleetFeed {
 struct Listed<'a> {
     name: &'a str,
     tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     containers: ContainerCounts,
     #[serde(flatten)]
     entry: FleetEntry,
@@ -128,6 +130,7 @@ impl Live {
             .map(|live| Listed {
                 name: &live.device.name,
                 tags: &live.device.tags,
+                group: live.device.group.as_deref(),
                 containers: live.counts(),
                 entry: if values { live.fleet_entry() } else { live.bare_entry() },
             })

@@ -13,6 +13,7 @@ mod fleet;
 mod fleet_frames;
 mod groups;
 mod history;
+mod inventory;
 mod needs;
 mod pace;
 mod resume;
@@ -26,6 +27,7 @@ mod viewer;
 
 pub use command::{Command, LiveStats};
 pub use core::Live;
+pub use inventory::DeviceLabel;
 
 use crate::access::Access;
 use kobel_wire::DeviceUuid;

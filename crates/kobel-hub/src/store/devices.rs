@@ -17,6 +17,8 @@ pub struct StoredDevice {
     pub name: String,
     /// Words that people put on it.
     pub tags: Vec<String>,
+    /// The one group that people put it in.
+    pub group: Option<String>,
 }
 
 /// What a source knows a device by, and what to call it where it is new.
@@ -52,7 +54,7 @@ impl Store {
         .execute(&self.pool)
         .await?;
         let row = sqlx::query(
-            "SELECT id, uuid, name, tags FROM devices WHERE source = $1 AND source_key = $2",
+            "SELECT id, uuid, name, tags, group_name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
         )
         .bind(source)
         .bind(key)
@@ -63,7 +65,7 @@ impl Store {
 
     /// The devices that a source knows by these keys, in their order, in one transaction: hundreds
     /// come at once when an agent of many connects. A new one is made; but whoever may see some
-    /// devices only gets `None` for others, and makes none.
+    /// devices only gets `None` for others, and makes none; nor does anybody get one that was deleted.
     pub async fn devices(
         &self,
         source: SourceKind,
@@ -77,13 +79,15 @@ impl Store {
         let mut made = false;
         for key in keys {
             let found = sqlx::query(
-                "SELECT id, uuid, name, tags FROM devices WHERE source = $1 AND source_key = $2",
+                "SELECT id, uuid, name, tags, group_name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
             )
             .bind(source)
             .bind(key.key)
             .fetch_optional(&mut *change)
             .await?;
             let device = match (found, scope) {
+                // Somebody took it out; its source does not bring it back.
+                (Some(row), _) if row.try_get::<Option<i64>, _>("deleted_at")?.is_some() => None,
                 (Some(row), DeviceScope::All) => Some(read(&row)?),
                 (Some(row), DeviceScope::Only(devices)) => {
                     Some(read(&row)?).filter(|device| devices.contains(&device.uuid))
@@ -95,7 +99,8 @@ impl Store {
                         .map_err(|e| StoreError::Corrupt("tags", e.to_string()))?;
                     let row = sqlx::query(
                         "INSERT INTO devices (uuid, name, tags, source, source_key, created_at) \
-                         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, uuid, name, tags",
+                         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, uuid, name, tags, group_name, \
+                         deleted_at",
                     )
                     .bind(DeviceUuid::generate().to_string())
                     .bind(key.name)
@@ -132,5 +137,6 @@ fn read(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
         name: row.try_get("name")?,
         tags: serde_json::from_str(row.try_get("tags")?)
             .map_err(|e| corrupt("devices.tags", e.to_string()))?,
+        group: row.try_get("group_name")?,
     })
 }

@@ -1,15 +1,19 @@
-//! What lasts: accounts, sessions, tokens, sign-in links and the devices' identities.
+//! What lasts: accounts, sessions, tokens, sign-in links, the inventory of devices, their sealed
+//! secrets and the audit log.
 //!
 //! An embedded SQLite database in WAL mode. The running hub and the command line may use it at the
 //! same time. A change is on the disk when its call returns. SQL stays within what PostgreSQL
 //! speaks too.
 
 mod accounts;
+mod audit;
 mod changes;
 mod credentials;
 mod devices;
+pub mod inventory;
 mod links;
 mod password;
+mod sealed;
 mod secret;
 mod sessions;
 mod tokens;
@@ -23,10 +27,12 @@ use sqlx::{
 };
 
 pub use accounts::Account;
+pub use audit::{Actor, AuditActor, AuditEntry, AuditQuery};
 pub use changes::Changes;
 pub use devices::{DeviceKey, StoredDevice};
 pub use links::NewLink;
 pub use password::{MIN_PASSWORD, Passwords};
+pub use sealed::{SecretError, SecretKeys};
 pub use sessions::NewSession;
 pub use tokens::{NewToken, Token, TokenRequest, TokenState};
 
@@ -58,6 +64,42 @@ pub enum StoreError {
     /// No such thing.
     #[error("there is no {0} {1:?}; `kobel {0} list` shows them")]
     NotFound(&'static str, String),
+    /// Several are called so.
+    #[error("{1} {0} are called {2:?}: name the one that you mean by its number or UUID")]
+    Ambiguous(&'static str, usize, String),
+    /// A field of a device is wrong.
+    #[error(transparent)]
+    Field(#[from] inventory::FieldError),
+    /// Another device has this name or address.
+    #[error("{field}: the device {by:?} has {value} already")]
+    Taken {
+        /// Which of the two.
+        field: &'static str,
+        /// What both would have.
+        value: String,
+        /// Who has it.
+        by: String,
+    },
+    /// Somebody changed it meanwhile.
+    #[error(
+        "revision: the device was changed meanwhile (it is at {now}, the change was made for \
+         {asked}); look at it again, then repeat the change"
+    )]
+    Changed {
+        /// The revision that the change was made for.
+        asked: i64,
+        /// The one that it is at.
+        now: i64,
+    },
+    /// The machine that the hub runs on.
+    #[error("{0:?} is the machine that the hub runs on; it is always watched")]
+    Local(String),
+    /// Only what was deleted can be purged.
+    #[error("{0:?} is not deleted: delete it first, then purge it")]
+    NotDeleted(String),
+    /// A secret cannot be sealed or opened.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// The last admin would be gone.
     #[error("{0:?} is the only admin: make another one first")]
     LastAdmin(String),

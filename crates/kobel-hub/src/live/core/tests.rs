@@ -27,6 +27,7 @@ use crate::{
 };
 
 mod fleet_room;
+mod inventory;
 mod shaping;
 mod system;
 
@@ -48,6 +49,7 @@ fn device(n: u64) -> Device {
         id: DeviceId(n),
         name: format!("host-{n}"),
         tags: vec![],
+        group: None,
         source: SourceKind::Local,
         state: DeviceState::Online,
         state_reason: None,

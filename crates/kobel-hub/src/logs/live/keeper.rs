@@ -28,6 +28,20 @@ impl Keeper {
         self.names.insert(device.device_uuid, device.name.clone());
     }
 
+    /// A device is called otherwise; lines that come from now on are under the new name.
+    pub(crate) fn rename(&mut self, device: DeviceUuid, name: &str) {
+        if let Some(known) = self.names.get_mut(&device) {
+            name.clone_into(known);
+        }
+    }
+
+    /// A device is taken out: what is to be told of its containers.
+    pub(crate) fn remove(&mut self, device: DeviceUuid) -> Vec<LogRequest> {
+        self.names.remove(&device);
+        let none = DeviceUpdate { inventory: Some(Vec::new()), ..DeviceUpdate::default() };
+        self.report(device, &none)
+    }
+
     /// What a device reported: what is to be told of it.
     pub(crate) fn report(&mut self, device: DeviceUuid, update: &DeviceUpdate) -> Vec<LogRequest> {
         let mut told = Vec::new();

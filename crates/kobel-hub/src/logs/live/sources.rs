@@ -35,6 +35,11 @@ impl LogSources {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(device, source);
     }
 
+    /// A device has no source of logs any more.
+    pub fn remove(&self, device: DeviceUuid) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&device);
+    }
+
     /// The source of a device.
     pub fn of(&self, device: DeviceUuid) -> Option<Arc<dyn LogSource>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&device).cloned()
