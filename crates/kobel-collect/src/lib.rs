@@ -18,6 +18,7 @@ pub mod edge;
 pub mod host;
 pub mod local;
 pub mod simulate;
+pub mod ssh;
 
 mod stats;
 mod text;

@@ -1,18 +1,16 @@
 //! Where a container engine may be.
 
-use std::{fmt, io, path::PathBuf, time::Duration};
+use std::{fmt, io, path::PathBuf};
 
 use bollard::{API_DEFAULT_VERSION, Docker};
-use kobel_wire::{Engine, EngineKind, EngineState, Timestamp};
+use kobel_wire::{Engine, EngineKind, EngineState};
 use tokio::{
     net::{TcpStream, UnixStream},
     time::timeout,
 };
 
+use super::dial::{Connection, Dial, Dialing, LIMIT, Reach, Reached, Reaching, failed, identify};
 use crate::text::clean;
-
-/// How long an engine may take to answer.
-const LIMIT: Duration = Duration::from_secs(10);
 
 /// Places to look for an engine, in their order.
 #[derive(Debug, Clone)]
@@ -84,11 +82,11 @@ impl Endpoints {
     }
 
     /// The first engine that answers; or what to say of their absence.
-    pub(super) async fn connect(&self) -> Result<(Endpoint, Docker, Engine), Engine> {
+    async fn connect(&self) -> Result<Reached, Engine> {
         let mut worst: Option<Engine> = None;
         for endpoint in &self.0 {
             match endpoint.connect().await {
-                Ok((docker, engine)) => return Ok((endpoint.clone(), docker, engine)),
+                Ok(reached) => return Ok(reached),
                 Err(engine) => {
                     // One that is there and fails says more than one that is not there.
                     let better = engine.state != EngineState::Absent
@@ -103,10 +101,10 @@ impl Endpoints {
     }
 
     /// A bare connection to the first that takes one; the error of the first where none does.
-    pub(super) async fn open(&self) -> io::Result<super::logs::Connection> {
+    async fn open(&self) -> io::Result<Connection> {
         let mut first = None;
         for endpoint in &self.0 {
-            let opened: io::Result<super::logs::Connection> = match endpoint {
+            let opened: io::Result<Connection> = match endpoint {
                 Endpoint::Unix(path) => UnixStream::connect(path).await.map(|s| Box::new(s) as _),
                 Endpoint::Tcp(at) => {
                     TcpStream::connect(at.as_str()).await.map(|s| Box::new(s) as _)
@@ -130,12 +128,24 @@ impl Endpoints {
             "No Docker or Podman here: {tried}. Start it, or name its socket by --docker; Kobel \
              connects by itself when it appears."
         );
-        failed(EngineState::Absent, self.0.first(), message)
+        failed(EngineState::Absent, self.0.first().map(ToString::to_string), message)
+    }
+}
+
+impl Reach for Endpoints {
+    fn reach(&self) -> Reaching<'_> {
+        Box::pin(async { self.connect().await.map_err(Box::new) })
+    }
+}
+
+impl Dial for Endpoints {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(self.open())
     }
 }
 
 impl Endpoint {
-    async fn connect(&self) -> Result<(Docker, Engine), Engine> {
+    async fn connect(&self) -> Result<Reached, Engine> {
         // Once by hand, for the system's own word on what is wrong.
         let tried = timeout(LIMIT, async {
             match self {
@@ -157,27 +167,7 @@ impl Endpoint {
                 Docker::connect_with_http(&self.to_string(), seconds, API_DEFAULT_VERSION)
             }
         };
-        let answered = timeout(LIMIT, async {
-            let docker = docker?.negotiate_version().await?;
-            let version = docker.version().await?;
-            Ok::<_, bollard::errors::Error>((docker, version))
-        });
-        let (docker, version) = match answered.await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(error)) => return Err(self.error(&error.to_string())),
-            Err(_) => return Err(self.error("no answer in 10 s")),
-        };
-        let components = version.components.unwrap_or_default();
-        let is_podman = components.iter().any(|c| c.name.contains("Podman"));
-        let engine = Engine {
-            state: EngineState::Connected,
-            kind: Some(if is_podman { EngineKind::Podman } else { EngineKind::Docker }),
-            version: version.version.map(|version| clean(&version, 64)),
-            endpoint: Some(self.to_string()),
-            message: None,
-            since: Timestamp::now(),
-        };
-        Ok((docker, engine))
+        identify(docker, &self.to_string()).await.map_err(|what| self.error(&what))
     }
 
     fn refused(&self, error: &io::Error) -> Engine {
@@ -191,7 +181,7 @@ impl Endpoint {
                      Add the user to the group that owns it (sudo usermod -aG docker USER) and \
                      start Kobel again."
                 );
-                failed(EngineState::Denied, Some(self), message)
+                failed(EngineState::Denied, Some(self.to_string()), message)
             }
             _ => self.error(&error.to_string()),
         }
@@ -200,18 +190,7 @@ impl Endpoint {
     fn error(&self, what: &str) -> Engine {
         let what = clean(what, 300);
         let message = format!("Docker at {self} cannot be read: {what}. Kobel tries again.");
-        failed(EngineState::Error, Some(self), message)
-    }
-}
-
-fn failed(state: EngineState, endpoint: Option<&Endpoint>, message: String) -> Engine {
-    Engine {
-        state,
-        kind: None,
-        version: None,
-        endpoint: endpoint.map(ToString::to_string),
-        message: Some(message),
-        since: Timestamp::now(),
+        failed(EngineState::Error, Some(self.to_string()), message)
     }
 }
 

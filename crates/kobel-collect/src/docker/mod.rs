@@ -8,6 +8,7 @@
 //! `watch` holds the rules and does no I/O; `session` carries them out on one connection.
 
 mod describe;
+pub(crate) mod dial;
 mod endpoint;
 mod figures;
 mod session;
@@ -24,29 +25,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{CollectStats, Target, text::clean};
 
+pub use dial::{Connection, Dial, Dialing, Reach, Reached, Reaching, Stream};
 pub use endpoint::{EndpointError, Endpoints};
 
 /// How long until an engine that is not there is looked for again.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The source of a machine's containers.
+/// The source of a host's containers.
 pub struct DockerSource {
     target: Target,
     ingest: Ingest,
-    endpoints: Endpoints,
+    engines: Arc<dyn Reach>,
     stats: Arc<CollectStats>,
 }
 
 impl DockerSource {
-    /// A source that reports the containers of the first engine that answers on one of these
-    /// endpoints.
+    /// A source that reports the containers of the engine that is reached: of [`Endpoints`] on this
+    /// machine, the first that answers.
     pub fn new(
         target: Target,
         ingest: Ingest,
-        endpoints: Endpoints,
+        engines: impl Reach + 'static,
         stats: Arc<CollectStats>,
     ) -> Self {
-        Self { target, ingest, endpoints, stats }
+        Self { target, ingest, engines: Arc::new(engines), stats }
     }
 
     /// Runs until cancelled. An engine that is not there, may not be used, or goes away is
@@ -69,9 +71,9 @@ impl DockerSource {
 
     /// Looks for an engine and reads it until it goes away; gives what to say of it then.
     async fn once(&self, reported: &mut Option<Engine>, before: &mut bool) -> Engine {
-        let (endpoint, docker, engine) = match self.endpoints.connect().await {
+        let Reached { endpoint, docker, engine } = match self.engines.reach().await {
             Ok(found) => found,
-            Err(missing) => return missing,
+            Err(missing) => return *missing,
         };
         let connected = || {
             if std::mem::replace(before, true) {

@@ -15,9 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Dial,
     demux::FrameError,
     lines::{Framing, Parts},
-    request::{Dial, RequestError, get, json},
+    request::{RequestError, get, json},
     resume::{Resume, Verdict},
 };
 use crate::text::clean;

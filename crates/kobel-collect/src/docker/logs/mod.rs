@@ -16,7 +16,7 @@ mod request;
 mod resume;
 mod source;
 
+pub use super::dial::{Connection, Dial, Dialing};
 pub use follow::{Ended, Follower, Poke, Start};
 pub use lines::{Framing, LINE_BYTES, Parts};
-pub use request::{Connection, Dial, Dialing};
 pub use source::DockerLogs;

@@ -1,6 +1,6 @@
 //! Requests to the engine whose answers are streams of bytes.
 
-use std::{future::Future, io, pin::Pin, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, StatusCode, header::HOST};
@@ -8,42 +8,15 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{task::JoinSet, time::timeout};
 
-use crate::text::clean;
+use crate::{docker::Dial, text::clean};
 
 /// How long the engine may take to begin an answer.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The longest answer that is read as a whole, bytes.
 const WHOLE: usize = 4 << 20;
-
-/// A connection to an engine.
-pub type Connection = Box<dyn Stream>;
-
-/// [`Dial::dial`]'s answer.
-pub type Dialing<'a> = Pin<Box<dyn Future<Output = io::Result<Connection>> + Send + 'a>>;
-
-/// A stream of bytes, both ways.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// Opens connections to an engine: to its socket here, or through a tunnel.
-pub trait Dial: Send + Sync {
-    /// A new connection, on which HTTP/1.1 is spoken.
-    fn dial(&self) -> Dialing<'_>;
-}
-
-impl Dial for crate::docker::Endpoints {
-    fn dial(&self) -> Dialing<'_> {
-        Box::pin(self.open())
-    }
-}
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,4 @@
+//! Remote Linux hosts over plain SSH.
+
+pub mod docker;
+pub mod remote;
