@@ -55,6 +55,11 @@ impl Access {
         }
     }
 
+    /// Whether how the hub reads and signs in to devices may be seen and changed.
+    pub fn may_see_settings(&self) -> bool {
+        self.role == Role::Admin && self.sees_all()
+    }
+
     /// Whether the hub's own figures may be seen: they tell of everybody who is connected.
     pub fn may_see_system(&self) -> bool {
         self.role == Role::Admin

@@ -6,6 +6,7 @@
 mod cli;
 mod config;
 mod data_folder;
+mod devices;
 mod http;
 mod logging;
 mod metrics;

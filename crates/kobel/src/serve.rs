@@ -1,6 +1,7 @@
 //! `kobel serve`: puts the parts together, and takes them apart in order.
 
 mod farewell;
+mod fleet;
 mod signals;
 mod sockets;
 
@@ -28,7 +29,7 @@ use kobel_hub::{
         live::{LogHub, LogSources},
         store::{Keep, LogStore, LogStoreTask},
     },
-    store::{Store, StoreError, StoredDevice},
+    store::{SecretKeys, Store, StoreError, StoredDevice},
     system::Monitor,
 };
 use kobel_wire::{Device, DeviceState, Engine, EngineState, Facts, SourceKind, Timestamp};
@@ -38,12 +39,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Config, ConfigError, Docker},
     data_folder::{self, DataFolderError},
+    devices::NotYet,
     http::{Guard, Readiness, Shared, Site},
     metrics::{self, Gather},
     sign_in::{self, Known, SignIn, Throttle},
     tls::{Tls, TlsError},
 };
 
+use fleet::Fleet;
+pub(crate) use fleet::{Dial, FleetHandle, Reading};
 pub(crate) use signals::Signals;
 
 /// How often this machine is read.
@@ -157,6 +161,15 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         ending.ended().await;
         "the agent links"
     });
+    let secret_keys = SecretKeys::in_file(&config.secret_key_file);
+    let fleet =
+        Fleet::new(store.clone(), handle.clone(), log_sources.clone(), NotYet(ingest.clone()));
+    let fleet_handle = fleet.handle();
+    let keeping_step = fleet.run(sources.clone());
+    tasks.spawn(async {
+        keeping_step.await;
+        "the watch over the inventory"
+    });
     let watching =
         sign_in::watch(store.clone(), handle.clone(), agents.clone(), known, hub_end.clone());
     tasks.spawn(async {
@@ -180,6 +193,10 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let ready = Readiness::default();
     let shared = Arc::new(Shared {
         store: store.clone(),
+        secret_keys,
+        hub: handle.clone(),
+        fleet: fleet_handle,
+        guard: guard.clone(),
         session_lifetime: config.session_lifetime,
         secure: config.is_secure(),
         throttle: Mutex::new(Throttle::default()),

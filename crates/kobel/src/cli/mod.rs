@@ -3,6 +3,7 @@
 mod api;
 mod logs;
 mod search;
+mod secret;
 mod simulate;
 mod table;
 mod token;
@@ -79,6 +80,9 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     User(user::Command),
+    /// The secrets that the hub keeps sealed
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Lines of containers' logs, stored and as they come
     #[command(after_help = logs::EXAMPLES)]
     Logs(logs::Logs),
@@ -146,6 +150,7 @@ impl Cli {
                 if report.failed() { Err(CliError::LoadFailed) } else { Ok(()) }
             }
             Command::Token(command) => command.run(&open(&self.common).await?.0).await,
+            Command::Secret(command) => command.run(&self.common).await,
             Command::User(command) => {
                 let (store, folder) = open(&self.common).await?;
                 command.run(&store, &folder).await

@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub log: String,
     /// How much of containers' log lines is stored; `None` for nothing.
     pub log_store: Option<Keep>,
+    /// The file of the keys that secrets are sealed with.
+    pub secret_key_file: PathBuf,
     /// How long a page's session lasts.
     pub session_lifetime: Duration,
     /// The most rooms one socket may be in.
@@ -154,6 +156,7 @@ impl Config {
         Ok(Self {
             log_store: stores.then_some(keep),
             listen: options.listen.unwrap_or_else(default_listen),
+            secret_key_file: secret_key_file(&data, options.secret_key_file),
             data,
             tls,
             public_url: options.public_url,
@@ -200,6 +203,24 @@ fn default_listen() -> SocketAddr {
 pub(crate) fn data_folder_of(common: &Common) -> Result<PathBuf, ConfigError> {
     let file = read_file(common.config.as_deref())?;
     data_folder(common, &file)
+}
+
+/// The file of the keys that secrets are sealed with, for commands that need nothing else.
+///
+/// # Errors
+/// When the configuration cannot be read.
+pub(crate) fn secret_key_file_of(
+    common: &Common,
+    named: Option<PathBuf>,
+) -> Result<PathBuf, ConfigError> {
+    let file = read_file(common.config.as_deref())?;
+    let data = data_folder(common, &file)?;
+    Ok(secret_key_file(&data, named.or(file.secret_key_file)))
+}
+
+/// Where nobody names one, it lies beside the database.
+fn secret_key_file(data: &Path, named: Option<PathBuf>) -> PathBuf {
+    named.unwrap_or_else(|| data.join("secret.key"))
 }
 
 fn data_folder(common: &Common, file: &ServeOptions) -> Result<PathBuf, ConfigError> {

@@ -111,6 +111,11 @@ pub(crate) struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub log_store_days: Option<u32>,
 
+    /// The file of the keys that secrets of devices are sealed with; made with the first secret
+    /// [default: secret.key in the data folder]
+    #[arg(long, value_name = "FILE", env = "KOBEL_SECRET_KEY_FILE")]
+    pub secret_key_file: Option<PathBuf>,
+
     /// How long a sign-in on the page lasts [default: 30d]
     #[arg(long, value_name = "TIME", env = "KOBEL_SESSION_LIFETIME")]
     pub session_lifetime: Option<Span>,
@@ -193,6 +198,7 @@ impl ServeOptions {
             log_store: self.log_store.or(file.log_store),
             log_store_size: self.log_store_size.or(file.log_store_size),
             log_store_days: self.log_store_days.or(file.log_store_days),
+            secret_key_file: self.secret_key_file.or(file.secret_key_file),
             session_lifetime: self.session_lifetime.or(file.session_lifetime),
             shards: self.shards.or(file.shards),
             ping_interval: self.ping_interval.or(file.ping_interval),

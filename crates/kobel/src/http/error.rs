@@ -1,4 +1,4 @@
-//! Errors of the HTTP API: `{"error": {"code", "message"}}`.
+//! Errors of the HTTP API: `{"error": {"code", "message", "field"?}}`.
 
 use axum::{
     Json,
@@ -13,12 +13,13 @@ pub(crate) struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+    field: Option<String>,
     retry_after: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code, message: message.into(), field: None, retry_after: None }
     }
 
     /// Nobody is signed in, or the credentials are wrong.
@@ -39,6 +40,18 @@ impl ApiError {
     /// The request is wrong.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", message)
+    }
+
+    /// A field or parameter is wrong.
+    pub(crate) fn field(field: &str, why: &str) -> Self {
+        let error = Self::bad_request(format!("{field}: {why}"));
+        Self { field: Some(field.to_owned()), ..error }
+    }
+
+    /// It does not go with what is there.
+    fn conflict(field: Option<&str>, message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::CONFLICT, "CONFLICT", message);
+        Self { field: field.map(str::to_owned), ..error }
     }
 
     /// There is nothing here.
@@ -62,6 +75,19 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::ShortPassword => Self::bad_request(error.to_string()),
+            StoreError::Field(error) => Self::field(&error.field, &error.why),
+            StoreError::Taken { field, .. } => Self::conflict(Some(field), error.to_string()),
+            StoreError::Changed { .. } => Self::conflict(Some("revision"), error.to_string()),
+            StoreError::Local(_) | StoreError::NotDeleted(_) => {
+                Self::conflict(None, error.to_string())
+            }
+            StoreError::NotFound("device" | "deleted device", _) => {
+                Self::not_found("no such device")
+            }
+            StoreError::Secret(error) => {
+                tracing::error!(%error, "a secret cannot be sealed or opened");
+                Self::unavailable("a secret cannot be sealed or opened; the hub's log says why")
+            }
             error => {
                 // The details are for the operator; they may name files.
                 tracing::error!(%error, "the store failed");
@@ -74,7 +100,11 @@ impl From<StoreError> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "error": { "code": self.code, "message": self.message } });
+        let mut error = serde_json::json!({ "code": self.code, "message": self.message });
+        if let Some(field) = self.field {
+            error["field"] = field.into();
+        }
+        let body = serde_json::json!({ "error": error });
         let mut answer = (self.status, Json(body)).into_response();
         if let Some(seconds) = self.retry_after {
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -1,13 +1,16 @@
 //! The HTTP side: one port for the page, the API, the live connection, metrics and health.
 
 mod agent;
+mod audit;
 pub(crate) mod cookie;
+mod devices;
 mod error;
 mod guard;
 mod logs;
 mod page;
 mod session;
 mod status;
+mod who;
 
 use std::{
     net::SocketAddr,
@@ -25,13 +28,17 @@ use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use kobel_collect::agent::AgentLinks;
 use kobel_fanout::{Client, Server};
-use kobel_hub::{logs::store::LogStore, store::Store};
+use kobel_hub::{
+    hub::HubHandle,
+    logs::store::LogStore,
+    store::{SecretKeys, Store},
+};
 use tower::ServiceExt;
 
 pub(crate) use guard::Guard;
 pub(crate) use status::Readiness;
 
-use crate::{metrics::Gather, sign_in::Throttle};
+use crate::{metrics::Gather, serve::FleetHandle, sign_in::Throttle};
 use error::ApiError;
 
 /// What the page may load and where it may connect: itself only. Styles of single elements are
@@ -52,6 +59,14 @@ pub(crate) struct Site {
 pub(crate) struct Shared {
     /// The database.
     pub store: Store,
+    /// The keys of its sealed secrets.
+    pub secret_keys: SecretKeys,
+    /// The live state.
+    pub hub: HubHandle,
+    /// Whoever runs the devices' sources.
+    pub fleet: FleetHandle,
+    /// Which names and origins are let in.
+    pub guard: Guard,
     /// How long a page's session lasts.
     pub session_lifetime: Duration,
     /// Whether cookies are for https only, whatever a request says of itself.
@@ -78,6 +93,16 @@ impl Site {
             .route("/session/link", post(session::sign_in_by_link))
             .route("/account/password", put(session::set_password))
             .route("/agent", get(agent::open))
+            .route("/audit", get(audit::list))
+            .route("/devices", get(devices::list).post(devices::create))
+            .route(
+                "/devices/{uuid}",
+                get(devices::show).patch(devices::edit).delete(devices::delete),
+            )
+            .route("/devices/hub-key", get(devices::hub_key))
+            .route("/devices/{uuid}/restore", post(devices::restore))
+            .route("/devices/{uuid}/purge", post(devices::purge))
+            .route("/devices/{uuid}/host-key", post(devices::host_key))
             .route("/logs/search", get(logs::search))
             .route("/logs/streams", get(logs::streams))
             .fallback(async || ApiError::not_found("no such path in the API"));

@@ -37,14 +37,19 @@ impl Keeper {
 
     /// A device is taken out: what is to be told of its containers.
     pub(crate) fn remove(&mut self, device: DeviceUuid) -> Vec<LogRequest> {
-        self.names.remove(&device);
         let none = DeviceUpdate { inventory: Some(Vec::new()), ..DeviceUpdate::default() };
-        self.report(device, &none)
+        let told = self.report(device, &none);
+        self.names.remove(&device);
+        told
     }
 
     /// What a device reported: what is to be told of it.
     pub(crate) fn report(&mut self, device: DeviceUuid, update: &DeviceUpdate) -> Vec<LogRequest> {
         let mut told = Vec::new();
+        // Taken out: what its source still says keeps no log open.
+        if !self.names.contains_key(&device) {
+            return told;
+        }
         if let Some(inventory) = &update.inventory {
             let listed: std::collections::HashSet<_> =
                 inventory.iter().map(|container| &container.container_id).collect();
@@ -126,6 +131,7 @@ mod tests {
     fn what_changes_is_told_and_nothing_else() {
         let mut keeper = Keeper::new(Timestamp::parse("2026-11-18T12:00:00Z").unwrap());
         let device = container('a', "running").device_uuid;
+        keeper.names.insert(device, "host".into());
         let mut report = |inventory: Option<Vec<Container>>, containers: Vec<Container>| {
             let update = DeviceUpdate { inventory, containers, ..DeviceUpdate::default() };
             told(&keeper.report(device, &update))

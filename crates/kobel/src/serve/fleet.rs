@@ -1,0 +1,268 @@
+//! Keeps what is live in step with the inventory: a source for each device that the hub dials,
+//! names and groups as people set them, and nothing of what was taken out.
+//!
+//! The inventory is changed by the page in this process and by the command line in another. Both
+//! write the database, which says cheaply whether anybody did.
+
+use std::{
+    collections::{HashMap, HashSet},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use kobel_hub::{
+    demand::Demand,
+    hub::HubHandle,
+    live::DeviceLabel,
+    logs::live::LogSources,
+    store::{
+        Changes, Store, StoreError,
+        inventory::{DeviceRecord, DeviceSpec, Listed},
+    },
+};
+use kobel_wire::{Device, DeviceState, DeviceUuid, Engine, Facts, SourceKind, Timestamp};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How often the database is asked whether anybody wrote it.
+const EACH: Duration = Duration::from_millis(250);
+
+/// Sources that start at once do so one after the other, this far apart: a fleet of 500 must not
+/// sign in in one instant.
+const APART: Duration = Duration::from_millis(20);
+
+/// A source that runs until cancelled.
+pub(crate) type Reading = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes the sources of the devices that the hub dials.
+pub(crate) trait Dial: Send + Sync + 'static {
+    /// What reads this device, by what is needed of it.
+    fn source(&self, device: &DeviceRecord, demand: Demand, cancel: CancellationToken) -> Reading;
+}
+
+/// A way to the task that keeps in step.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FleetHandle(Arc<Notify>);
+
+impl FleetHandle {
+    /// Something was changed by this process: look at once.
+    pub(crate) fn look(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Keeps in step.
+pub(crate) struct Fleet<D> {
+    store: Store,
+    hub: HubHandle,
+    logs: LogSources,
+    dial: D,
+    handle: FleetHandle,
+    /// The newest change that is live.
+    seen: Option<i64>,
+    known: HashMap<DeviceUuid, Known>,
+    running: JoinSet<()>,
+}
+
+/// A device as it is live.
+struct Known {
+    label: DeviceLabel,
+    reading: Option<Running>,
+}
+
+/// A source that runs, and what it was made for.
+struct Running {
+    made_for: Wanted,
+    cancel: CancellationToken,
+    ended: oneshot::Receiver<()>,
+}
+
+/// What of a device its source depends on.
+#[derive(PartialEq)]
+struct Wanted {
+    spec: DeviceSpec,
+    /// The rows of its secrets: another one whenever one is set.
+    secrets: Vec<i64>,
+}
+
+impl Wanted {
+    fn of(device: &DeviceRecord) -> Option<Self> {
+        if device.source != SourceKind::Ssh || !device.spec.enabled {
+            return None;
+        }
+        // What people call it and write of it changes nothing of how it is read.
+        let DeviceSpec { address, options, ssh, enabled, .. } = device.spec.clone();
+        let spec = DeviceSpec { address, options, ssh, enabled, ..DeviceSpec::default() };
+        Some(Self { spec, secrets: device.secrets.iter().map(|secret| secret.row).collect() })
+    }
+}
+
+impl<D: Dial> Fleet<D> {
+    pub(crate) fn new(store: Store, hub: HubHandle, logs: LogSources, dial: D) -> Self {
+        Self {
+            store,
+            hub,
+            logs,
+            dial,
+            handle: FleetHandle::default(),
+            seen: None,
+            known: HashMap::new(),
+            running: JoinSet::new(),
+        }
+    }
+
+    /// A way to it once it runs.
+    pub(crate) fn handle(&self) -> FleetHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until cancelled; ends when all of its sources have.
+    pub(crate) async fn run(mut self, cancel: CancellationToken) {
+        let mut tick = interval(EACH);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.store.changes();
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                () = self.handle.0.notified() => changes.again(),
+                Some(ended) = self.running.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a source failed");
+                    }
+                    continue;
+                }
+                _ = tick.tick() => {}
+            }
+            if let Err(error) = self.look(&mut changes, &cancel).await {
+                tracing::error!(%error, "cannot read the inventory");
+                changes.again();
+            }
+        }
+        while self.running.join_next().await.is_some() {}
+    }
+
+    async fn look(
+        &mut self,
+        changes: &mut Changes,
+        cancel: &CancellationToken,
+    ) -> Result<(), StoreError> {
+        if !changes.happened().await? {
+            return Ok(());
+        }
+        // Before the list: what is changed after it is looked at again.
+        let last = self.store.last_change().await?;
+        if self.seen == Some(last) {
+            return Ok(());
+        }
+        let devices = self.store.inventory(Listed::Present).await?;
+        self.keep_step(&devices, cancel).await;
+        self.seen = Some(last);
+        Ok(())
+    }
+
+    async fn keep_step(&mut self, devices: &[DeviceRecord], cancel: &CancellationToken) {
+        let listed: HashSet<_> = devices.iter().map(|device| device.device_uuid).collect();
+        let gone: Vec<_> =
+            self.known.keys().filter(|uuid| !listed.contains(uuid)).copied().collect();
+        for uuid in gone {
+            if let Some(known) = self.known.remove(&uuid) {
+                tracing::info!(device = %known.label.name, "taken out of the inventory");
+                if let Some(reading) = known.reading {
+                    reading.cancel.cancel();
+                }
+            }
+            self.logs.remove(uuid);
+            self.hub.remove_device(uuid).await;
+        }
+        let mut starting = 0;
+        for device in devices {
+            let label = DeviceLabel {
+                name: device.spec.name.clone(),
+                tags: device.spec.tags.clone(),
+                group: device.spec.group.clone(),
+            };
+            let before = self.known.get(&device.device_uuid);
+            let relabelled = before.is_none_or(|before| before.label != label);
+            if self.follow(device, &label, starting, cancel).await {
+                starting += 1;
+            } else if relabelled {
+                // One that is not live is not told of.
+                self.hub.label_device(device.device_uuid, label).await;
+            }
+        }
+    }
+
+    /// Starts, restarts or ends the source of a device by what is wanted; true where one started.
+    async fn follow(
+        &mut self,
+        device: &DeviceRecord,
+        label: &DeviceLabel,
+        starting: u32,
+        cancel: &CancellationToken,
+    ) -> bool {
+        let uuid = device.device_uuid;
+        let known =
+            self.known.entry(uuid).or_insert_with(|| Known { label: label.clone(), reading: None });
+        known.label = label.clone();
+        let wanted = Wanted::of(device);
+        match (&known.reading, &wanted) {
+            (None, None) => return false,
+            (Some(reading), Some(wanted)) if reading.made_for == *wanted => return false,
+            _ => {}
+        }
+        let before = known.reading.take().map(|reading| {
+            reading.cancel.cancel();
+            reading.ended
+        });
+        let Some(wanted) = wanted else {
+            self.logs.remove(uuid);
+            self.hub.remove_device(uuid).await;
+            return false;
+        };
+        let demand = Demand::default();
+        self.hub.add_devices(vec![connecting(device)], &demand).await;
+        let cancel = cancel.child_token();
+        let (end, ended) = oneshot::channel();
+        let source = self.dial.source(device, demand, cancel.clone());
+        let until = cancel.clone();
+        self.running.spawn(async move {
+            // Dropped when the source has ended.
+            let _end = end;
+            // Two at once would fight for the device, and the older one's last word would stay.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            tokio::select! {
+                () = until.cancelled() => return,
+                () = sleep(APART * starting) => {}
+            }
+            source.await;
+        });
+        known.reading = Some(Running { made_for: wanted, cancel, ended });
+        true
+    }
+}
+
+/// A device that nothing is known of yet.
+fn connecting(device: &DeviceRecord) -> Device {
+    let now = Timestamp::now();
+    Device {
+        device_uuid: device.device_uuid,
+        id: device.id,
+        name: device.spec.name.clone(),
+        tags: device.spec.tags.clone(),
+        group: device.spec.group.clone(),
+        source: device.source,
+        state: DeviceState::Unreachable,
+        state_reason: Some("Connecting".into()),
+        state_since: now,
+        facts: Facts::default(),
+        engine: Engine::unknown(now),
+    }
+}
