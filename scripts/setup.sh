@@ -34,6 +34,10 @@ for group in "$@"; do
       [ -x /bin/busybox ] && ! ldd /bin/busybox >/dev/null 2>&1 || missing+=(busybox-static)
       need chromium chromium fonts-dejavu-core
       need nginx nginx-light
+      # Not on the PATH of everybody.
+      [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
+      need ssh-agent openssh-client
+      need useradd passwd
       need openssl openssl
       ;;
     *) fail "unknown group $group; use build or test" ;;

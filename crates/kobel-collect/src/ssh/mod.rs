@@ -1,4 +1,17 @@
-//! Remote Linux hosts over plain SSH.
+//! Remote Linux hosts over plain SSH: nothing is installed there.
+//!
+//! One connection a host ([`SshConnection`], RFC 4251 to 4254 by russh). [`docker`] reaches the
+//! host's container engine through it.
 
 pub mod docker;
 pub mod remote;
+
+mod channel;
+mod connect;
+mod error;
+mod sign_in;
+mod spec;
+
+pub use connect::{SshConnection, Step, Steps};
+pub use error::SshError;
+pub use spec::{Docker, Hop, HostKey, HostKeys, Secret, SignIn, SshSpec, Verdict};

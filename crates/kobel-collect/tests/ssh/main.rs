@@ -1,0 +1,4 @@
+//! SSH against a real sshd.
+
+mod connect;
+mod sshd;
