@@ -6,12 +6,17 @@
 pub mod docker;
 pub mod remote;
 
+mod backoff;
 mod channel;
+mod collector;
 mod connect;
 mod error;
+mod link;
 mod sign_in;
+mod source;
 mod spec;
 
 pub use connect::{SshConnection, Step, Steps};
 pub use error::SshError;
+pub use source::{SshReports, SshSource};
 pub use spec::{Docker, Hop, HostKey, HostKeys, Secret, SignIn, SshSpec, Verdict};

@@ -1,0 +1,241 @@
+//! The source of a host that is read over SSH.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kobel_hub::{
+    demand::{Demand, Need},
+    ingest::Ingest,
+    logs::live::LogSources,
+};
+use kobel_wire::{DeviceState, Engine, EngineState, Timestamp};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    backoff::{Backoff, random},
+    collector::{Collector, LoopError},
+    connect::{SshConnection, Step, Steps},
+    docker::SshEngine,
+    error::SshError,
+    link::Link,
+    spec::{Docker, HostKey, SshSpec},
+};
+use crate::{
+    CollectStats, Target,
+    docker::{DockerSource, logs::DockerLogs},
+    text::clean,
+};
+
+/// A reading that takes longer makes the host a slow one.
+const SLOW: Duration = Duration::from_millis(1_000);
+
+/// Who looks as closely as this sees the processes, too.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Where what is read of a host goes.
+#[derive(Clone)]
+pub struct SshReports {
+    /// Samples, containers, states.
+    pub ingest: Ingest,
+    /// How often samples are needed.
+    pub demand: Demand,
+    /// Where the hub finds the logs of the host's containers.
+    pub logs: LogSources,
+    /// Counts.
+    pub stats: Arc<CollectStats>,
+    /// Hears of a host key that was taken for the first time: it is to be pinned, for good.
+    pub pin: Arc<dyn Fn(HostKey) + Send + Sync>,
+}
+
+/// Reads one host over SSH: one connection, one task, whatever happens there.
+pub struct SshSource {
+    target: Target,
+    spec: SshSpec,
+    period: Duration,
+    to: SshReports,
+}
+
+impl SshSource {
+    /// A source that reads this host, at most once in `period` (at least 1 s).
+    pub fn new(target: Target, spec: SshSpec, period: Duration, to: SshReports) -> Self {
+        Self { target, spec, period: period.max(Duration::from_secs(1)), to }
+    }
+
+    /// Runs until cancelled; dials first after `delay`, so that many hosts are not dialled at once.
+    /// What is wrong is reported as the device's state with what to do, and tried again with waits
+    /// that grow; after a refused sign-in or a changed host key nothing is tried any more.
+    pub async fn run(mut self, delay: Duration, cancel: CancellationToken) {
+        let link = Arc::new(Link::default());
+        let mut tasks = JoinSet::new();
+        self.containers(&link, &cancel, &mut tasks);
+        let work = async {
+            sleep(delay).await;
+            let mut backoff = Backoff::default();
+            loop {
+                let error = self.once(&link, &mut backoff).await;
+                link.set(None);
+                self.say(error.state(), Some(error.told()));
+                tracing::warn!(host = %self.spec.host, reason = %clean(&error.to_string(), 300), "a host cannot be read");
+                if error.is_final() {
+                    return std::future::pending::<()>().await;
+                }
+                sleep(backoff.next(random())).await;
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = work => {}
+        }
+        link.set(None);
+        // They are cancelled, too.
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Starts to read the host's containers, whenever it is connected.
+    fn containers(&self, link: &Arc<Link>, cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
+        let socket = match &self.spec.docker {
+            Docker::Off => {
+                let engine = Engine {
+                    state: EngineState::Absent,
+                    message: Some(
+                        "Containers are not looked for: the device's options say so".into(),
+                    ),
+                    ..Engine::unknown(Timestamp::now())
+                };
+                return self.to.ingest.engine(self.target.device, engine);
+            }
+            Docker::Auto => None,
+            Docker::At(path) => Some(path.clone()),
+        };
+        let engine = SshEngine::new(Arc::clone(link) as _, socket);
+        let logs = DockerLogs::new(Arc::new(engine.clone()));
+        self.to.logs.set(self.target.device, Arc::new(logs));
+        let source = DockerSource::new(
+            self.target,
+            self.to.ingest.clone(),
+            engine,
+            Arc::clone(&self.to.stats),
+        );
+        tasks.spawn(source.run(cancel.clone()));
+    }
+
+    /// Connects and reads until it breaks; gives why.
+    async fn once(&mut self, link: &Arc<Link>, backoff: &mut Backoff) -> SshError {
+        let pins = Pins { pin: Arc::clone(&self.to.pin), new: Mutex::default() };
+        let opened = SshConnection::open(&self.spec, &pins).await;
+        // Also of a connection that came to nothing: its host was met.
+        self.spec.host_keys.pinned.append(&mut pins.take());
+        let connection = match opened {
+            Ok(connection) => Arc::new(connection),
+            Err(error) => return error,
+        };
+        link.set(Some(Arc::clone(&connection)));
+        tracing::info!(host = %self.spec.host, "connected over SSH");
+        let error = match Collector::start(self.target, connection as _).await {
+            Ok((mut collector, introduced)) => {
+                self.to.ingest.facts(self.target.device, introduced.facts);
+                self.read(&mut collector, introduced.lacks, backoff).await
+            }
+            Err(error) => error,
+        };
+        let (host, why) = (self.spec.host.to_string(), clean(&error.to_string(), 300));
+        match error {
+            LoopError::Remote(super::remote::RemoteError::Gone(_)) | LoopError::Silent(_) => {
+                SshError::Lost { host, why }
+            }
+            _ if link.is_closed() => SshError::Lost { host, why },
+            _ => SshError::Shell { host, why },
+        }
+    }
+
+    async fn read(
+        &self,
+        collector: &mut Collector,
+        lacks: Option<String>,
+        backoff: &mut Backoff,
+    ) -> LoopError {
+        let lacks = lacks.map(|lacks| format!("Connected, and little can be shown: {lacks}."));
+        let mut state = None;
+        let mut need = Need::Unwatched;
+        let mut due = Instant::now();
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                changed = self.to.demand.changed() => {
+                    for (_, newer) in changed {
+                        need = newer;
+                    }
+                    // Who begins to look sees the newest at once.
+                    due = due.min(Instant::now() + self.period(need));
+                    continue;
+                }
+            }
+            let begun = Instant::now();
+            self.to.stats.tick_was_late(begun.saturating_duration_since(due));
+            let watched = self.period(need) <= CLOSE;
+            let sample = match collector.sample(watched).await {
+                Ok(sample) => sample,
+                Err(error) => {
+                    self.to.stats.sample_failed();
+                    return error;
+                }
+            };
+            backoff.reset();
+            let took = begun.elapsed();
+            self.to.stats.reading_took(took);
+            self.to.stats.sampled();
+            self.to.ingest.sample(sample);
+            let newer = if took >= SLOW {
+                let reason = format!(
+                    "Its answers take {:.1} s: the host or the way to it is busy.",
+                    took.as_secs_f64()
+                );
+                (DeviceState::Slow, Some(reason))
+            } else {
+                (DeviceState::Online, lacks.clone())
+            };
+            // A slow host's words change with each sample; they are told when the state does.
+            if state != Some(newer.0) {
+                state = Some(newer.0);
+                self.say(newer.0, newer.1);
+            }
+            let period = self.period(need);
+            due = (due + period).max(Instant::now());
+        }
+    }
+
+    fn period(&self, need: Need) -> Duration {
+        need.period().max(self.period)
+    }
+
+    fn say(&self, state: DeviceState, reason: Option<String>) {
+        self.to.ingest.state(self.target.device, state, reason);
+    }
+}
+
+/// Takes down host keys that are new.
+struct Pins {
+    pin: Arc<dyn Fn(HostKey) + Send + Sync>,
+    new: Mutex<Vec<HostKey>>,
+}
+
+impl Pins {
+    fn take(self) -> Vec<HostKey> {
+        self.new.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Steps for Pins {
+    fn done(&self, _: Step, _: String) {}
+
+    fn pin(&self, key: HostKey) {
+        (self.pin)(key.clone());
+        self.new.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+}
