@@ -38,6 +38,9 @@ for group in "$@"; do
       [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
       need ssh-agent openssh-client
       need useradd passwd
+      # Login shells that are not like sh.
+      need fish fish
+      need csh csh
       need openssl openssl
       ;;
     *) fail "unknown group $group; use build or test" ;;

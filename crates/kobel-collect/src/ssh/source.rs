@@ -58,13 +58,15 @@ pub struct SshSource {
     target: Target,
     spec: SshSpec,
     period: Duration,
+    /// What is needed, as told last: it holds from one connection to the next.
+    need: Need,
     to: SshReports,
 }
 
 impl SshSource {
     /// A source that reads this host, at most once in `period` (at least 1 s).
     pub fn new(target: Target, spec: SshSpec, period: Duration, to: SshReports) -> Self {
-        Self { target, spec, period: period.max(Duration::from_secs(1)), to }
+        Self { target, spec, period: period.max(Duration::from_secs(1)), need: Need::Unwatched, to }
     }
 
     /// Runs until cancelled; dials first after `delay`, so that many hosts are not dialled at once.
@@ -155,30 +157,29 @@ impl SshSource {
     }
 
     async fn read(
-        &self,
+        &mut self,
         collector: &mut Collector,
         lacks: Option<String>,
         backoff: &mut Backoff,
     ) -> LoopError {
         let lacks = lacks.map(|lacks| format!("Connected, and little can be shown: {lacks}."));
         let mut state = None;
-        let mut need = Need::Unwatched;
         let mut due = Instant::now();
         loop {
             tokio::select! {
                 () = sleep_until(due) => {}
                 changed = self.to.demand.changed() => {
                     for (_, newer) in changed {
-                        need = newer;
+                        self.need = newer;
                     }
                     // Who begins to look sees the newest at once.
-                    due = due.min(Instant::now() + self.period(need));
+                    due = due.min(Instant::now() + self.period());
                     continue;
                 }
             }
             let begun = Instant::now();
             self.to.stats.tick_was_late(begun.saturating_duration_since(due));
-            let watched = self.period(need) <= CLOSE;
+            let watched = self.period() <= CLOSE;
             let sample = match collector.sample(watched).await {
                 Ok(sample) => sample,
                 Err(error) => {
@@ -205,13 +206,13 @@ impl SshSource {
                 state = Some(newer.0);
                 self.say(newer.0, newer.1);
             }
-            let period = self.period(need);
+            let period = self.period();
             due = (due + period).max(Instant::now());
         }
     }
 
-    fn period(&self, need: Need) -> Duration {
-        need.period().max(self.period)
+    fn period(&self) -> Duration {
+        self.need.period().max(self.period)
     }
 
     fn say(&self, state: DeviceState, reason: Option<String>) {

@@ -165,7 +165,11 @@ impl Drop for Sshd {
 }
 
 pub(crate) fn signal(name: &str, pid: u32) {
-    let _ = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
+    let _ = Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .stderr(Stdio::null())
+        .status();
 }
 
 static USERS: AtomicU32 = AtomicU32::new(0);
