@@ -8,6 +8,7 @@ pub mod remote;
 
 mod backoff;
 mod channel;
+mod check;
 mod collector;
 mod connect;
 mod error;
@@ -16,6 +17,7 @@ mod sign_in;
 mod source;
 mod spec;
 
+pub use check::{Checked, CheckedKey, check};
 pub use connect::{SshConnection, Step, Steps};
 pub use error::SshError;
 pub use source::{SshReports, SshSource};

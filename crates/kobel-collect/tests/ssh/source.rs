@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kobel_collect::{
     CollectStats, Target,
-    ssh::{HostKey, SshReports, SshSource, SshSpec},
+    ssh::{HostKey, SshReports, SshSource, SshSpec, Step},
 };
 use kobel_hub::{
     demand::{Demand, Need},
@@ -214,4 +214,45 @@ async fn a_host_that_hangs_is_slow_when_it_goes_on_and_loses_nothing_else() {
     watched.state(DeviceState::Online).await;
     beside.end().await;
     watched.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_tells_each_step_and_where_it_stops() {
+    let sshd = Sshd::start("");
+    let steps = async |spec: SshSpec| {
+        let (told, mut heard) = mpsc::channel(32);
+        let pinned = kobel_collect::ssh::check(&spec, &told).await;
+        drop(told);
+        let mut steps = Vec::new();
+        while let Some(step) = heard.recv().await {
+            steps.push(step);
+        }
+        (steps, pinned)
+    };
+    let (told, pinned) = steps(sshd.spec()).await;
+    let went: Vec<_> = told.iter().map(|step| (step.step, step.ok)).collect();
+    let all = [
+        Step::Resolve,
+        Step::Connect,
+        Step::HostKey,
+        Step::SignIn,
+        Step::Shell,
+        Step::Metrics,
+        Step::Docker,
+    ];
+    assert_eq!(went, all.map(|step| (step, true)), "{told:#?}");
+    assert_eq!(pinned.len(), 1);
+
+    let mut unknown = sshd.spec();
+    unknown.host_keys.accept_new = false;
+    let (told, pinned) = steps(unknown).await;
+    let last = told.last().unwrap();
+    assert_eq!((last.step, last.ok, pinned.len()), (Step::HostKey, false, 0));
+    let key = last.host_key.clone().unwrap();
+    assert!(key.fingerprint.starts_with("SHA256:") && !key.accepted && last.remedy.is_some());
+
+    let mut nobody = sshd.spec();
+    nobody.host.user = "nobody-here".into();
+    let last = steps(nobody).await.0.pop().unwrap();
+    assert_eq!((last.step, last.ok), (Step::SignIn, false));
 }
