@@ -3,5 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod connect;
+#[path = "../logs/daemon.rs"]
+mod daemon;
+mod docker;
 mod source;
 mod sshd;

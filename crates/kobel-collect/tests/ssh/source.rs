@@ -1,6 +1,6 @@
 //! Metrics of a host behind a real sshd, and what happens when something is wrong there.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kobel_collect::{
     CollectStats, Target,
@@ -11,7 +11,9 @@ use kobel_hub::{
     ingest::{self, Inbox},
     logs::live::LogSources,
 };
-use kobel_wire::{DeviceId, DeviceState, DeviceUuid, Facts, Sample};
+use kobel_wire::{
+    Container, ContainerId, DeviceId, DeviceState, DeviceUuid, Engine, Facts, Sample,
+};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -30,6 +32,9 @@ pub(crate) struct Watched {
     pub(crate) samples: Vec<Sample>,
     pub(crate) facts: Option<Facts>,
     pub(crate) state: Option<(DeviceState, Option<String>)>,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) containers: BTreeMap<ContainerId, Container>,
+    pub(crate) logs: LogSources,
     pub(crate) pinned: mpsc::UnboundedReceiver<HostKey>,
 }
 
@@ -39,19 +44,31 @@ impl Watched {
         let target = Target { device: DeviceUuid::generate(), id: DeviceId(7) };
         let demand = Demand::default();
         demand.tell(target.device, Need::of_seconds(1));
+        let logs = LogSources::default();
         let (pin, pinned) = mpsc::unbounded_channel();
         let to = SshReports {
             ingest,
             demand,
-            logs: LogSources::default(),
+            logs: logs.clone(),
             stats: Arc::new(CollectStats::default()),
             pin: Arc::new(move |key| drop(pin.send(key))),
         };
         let cancel = CancellationToken::new();
         let source = SshSource::new(target, spec, Duration::from_secs(1), to);
         let running = tokio::spawn(source.run(Duration::ZERO, cancel.clone()));
-        let (samples, facts, state) = (Vec::new(), None, None);
-        Self { inbox, target, cancel, running, samples, facts, state, pinned }
+        Self {
+            inbox,
+            target,
+            cancel,
+            running,
+            samples: Vec::new(),
+            facts: None,
+            state: None,
+            engine: None,
+            containers: BTreeMap::new(),
+            logs,
+            pinned,
+        }
     }
 
     pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
@@ -65,7 +82,17 @@ impl Watched {
             self.samples.extend(update.sample);
             self.facts = update.facts.or(self.facts.take());
             self.state = update.state.or(self.state.take());
+            self.engine = update.engine.or(self.engine.take());
+            if let Some(inventory) = &update.inventory {
+                self.containers.retain(|id, _| inventory.iter().any(|c| c.container_id == *id));
+            }
+            let changed = update.inventory.into_iter().flatten().chain(update.containers);
+            self.containers.extend(changed.map(|c| (c.container_id.clone(), c)));
         }
+    }
+
+    pub(crate) fn device(&self) -> DeviceUuid {
+        self.target.device
     }
 
     pub(crate) async fn state(&mut self, state: DeviceState) -> String {
