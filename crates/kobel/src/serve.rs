@@ -39,15 +39,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{Config, ConfigError, Docker},
     data_folder::{self, DataFolderError},
-    devices::NotYet,
-    http::{Guard, Readiness, Shared, Site},
+    devices::OverSsh,
+    http::{self, Guard, Readiness, Shared, Site},
     metrics::{self, Gather},
     sign_in::{self, Known, SignIn, Throttle},
     tls::{Tls, TlsError},
 };
 
 use fleet::Fleet;
-pub(crate) use fleet::{Dial, FleetHandle, Reading};
+pub(crate) use fleet::{Dial, FleetHandle, Pins, Reading};
 pub(crate) use signals::Signals;
 
 /// How often this machine is read.
@@ -162,8 +162,14 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         "the agent links"
     });
     let secret_keys = SecretKeys::in_file(&config.secret_key_file);
-    let fleet =
-        Fleet::new(store.clone(), handle.clone(), log_sources.clone(), NotYet(ingest.clone()));
+    let dial = OverSsh {
+        ingest: ingest.clone(),
+        logs: log_sources.clone(),
+        stats: Arc::clone(&stats),
+        store: store.clone(),
+        keys: secret_keys.clone(),
+    };
+    let fleet = Fleet::new(store.clone(), handle.clone(), log_sources.clone(), dial);
     let fleet_handle = fleet.handle();
     let keeping_step = fleet.run(sources.clone());
     tasks.spawn(async {
@@ -196,6 +202,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         secret_keys,
         hub: handle.clone(),
         fleet: fleet_handle,
+        tests: http::test_places(),
         guard: guard.clone(),
         session_lifetime: config.session_lifetime,
         secure: config.is_secure(),

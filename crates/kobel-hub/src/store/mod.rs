@@ -122,6 +122,13 @@ pub enum StoreError {
     Corrupt(&'static str, String),
 }
 
+impl StoreError {
+    /// Whether it is what was asked for that is wrong, not the store.
+    pub fn is_of_the_request(&self) -> bool {
+        matches!(self, Self::Field(_) | Self::Taken { .. } | Self::Changed { .. })
+    }
+}
+
 /// The database. Cloned freely.
 #[derive(Debug, Clone)]
 pub struct Store {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod api;
+mod device;
 mod logs;
 mod search;
 mod secret;
@@ -39,6 +40,7 @@ pub(crate) struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   kobel serve                     watch this machine; prints a link to sign in
+  kobel device add ssh://me@web-1 watch another machine, over SSH
   kobel token create ci           a token for a program that reads along
   kobel user add ann              an account for somebody who looks
   kobel logs -f web               the log of a container, and what comes
@@ -80,6 +82,9 @@ enum Command {
     /// Accounts of people
     #[command(subcommand)]
     User(user::Command),
+    /// The hosts that the hub watches
+    #[command(subcommand)]
+    Device(device::Command),
     /// The secrets that the hub keeps sealed
     #[command(subcommand)]
     Secret(secret::Command),
@@ -110,6 +115,25 @@ pub(crate) enum CliError {
     Store(#[from] StoreError),
     #[error("cannot read the password: {0}")]
     Password(std::io::Error),
+    #[error(transparent)]
+    Field(#[from] kobel_hub::store::inventory::FieldError),
+    #[error("{0}")]
+    Address(String),
+    #[error("nothing to change: name what is to be otherwise; kobel device edit --help shows how")]
+    NothingToChange,
+    #[error("not confirmed: nothing was done; say --yes where nobody can be asked")]
+    NotConfirmed,
+    #[error(
+        "the host key was not confirmed, so nothing was added: compare it on the host, then add it by \
+         --accept-host-key {0}, or take the first key without asking by --accept-new"
+    )]
+    HostKeyNotConfirmed(String),
+    #[error("cannot import: {0}")]
+    Import(String),
+    #[error("{0:?} is not read over SSH: there is nothing to test")]
+    NotDialled(String),
+    #[error("{0} cannot be read; the steps say why")]
+    DevicesFailed(usize),
     #[error("the two passwords differ")]
     PasswordsDiffer,
     #[error(
@@ -150,6 +174,7 @@ impl Cli {
                 if report.failed() { Err(CliError::LoadFailed) } else { Ok(()) }
             }
             Command::Token(command) => command.run(&open(&self.common).await?.0).await,
+            Command::Device(command) => Box::pin(command.run(&self.common)).await,
             Command::Secret(command) => command.run(&self.common).await,
             Command::User(command) => {
                 let (store, folder) = open(&self.common).await?;

@@ -33,6 +33,7 @@ use kobel_hub::{
     logs::store::LogStore,
     store::{SecretKeys, Store},
 };
+use tokio::sync::Semaphore;
 use tower::ServiceExt;
 
 pub(crate) use guard::Guard;
@@ -65,6 +66,8 @@ pub(crate) struct Shared {
     pub hub: HubHandle,
     /// Whoever runs the devices' sources.
     pub fleet: FleetHandle,
+    /// Places of tests of devices.
+    pub tests: Arc<Semaphore>,
     /// Which names and origins are let in.
     pub guard: Guard,
     /// How long a page's session lasts.
@@ -83,6 +86,11 @@ pub(crate) struct Shared {
     pub ready: Readiness,
 }
 
+/// Places of tests of devices, as many as may run at once.
+pub(crate) fn test_places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(devices::test::AT_ONCE))
+}
+
 type State = axum::extract::State<Arc<Shared>>;
 
 impl Site {
@@ -99,6 +107,9 @@ impl Site {
                 "/devices/{uuid}",
                 get(devices::show).patch(devices::edit).delete(devices::delete),
             )
+            .route("/devices/import", post(devices::import::import))
+            .route("/devices/test", post(devices::test::new))
+            .route("/devices/{uuid}/test", post(devices::test::known))
             .route("/devices/hub-key", get(devices::hub_key))
             .route("/devices/{uuid}/restore", post(devices::restore))
             .route("/devices/{uuid}/purge", post(devices::purge))

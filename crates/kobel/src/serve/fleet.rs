@@ -8,7 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -18,13 +18,13 @@ use kobel_hub::{
     live::DeviceLabel,
     logs::live::LogSources,
     store::{
-        Changes, Store, StoreError,
+        Actor, Changes, Store, StoreError,
         inventory::{DeviceRecord, DeviceSpec, Listed},
     },
 };
 use kobel_wire::{Device, DeviceState, DeviceUuid, Engine, Facts, SourceKind, Timestamp};
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -43,7 +43,37 @@ pub(crate) type Reading = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Makes the sources of the devices that the hub dials.
 pub(crate) trait Dial: Send + Sync + 'static {
     /// What reads this device, by what is needed of it.
-    fn source(&self, device: &DeviceRecord, demand: Demand, cancel: CancellationToken) -> Reading;
+    /// Host keys that it takes for the first time go to `pins`.
+    fn source(
+        &self,
+        device: &DeviceRecord,
+        demand: Demand,
+        pins: Pins,
+        cancel: CancellationToken,
+    ) -> Reading;
+}
+
+/// A device, one of its hosts as `host:port`, and that one's key.
+type NewKey = (DeviceUuid, String, String);
+
+/// Where a source tells of host keys that it takes for the first time.
+#[derive(Clone)]
+pub(crate) struct Pins {
+    device: DeviceUuid,
+    /// What this source told of: it knows these, whatever becomes of the inventory.
+    told: Arc<Mutex<HashSet<(String, String)>>>,
+    to: mpsc::Sender<NewKey>,
+}
+
+impl Pins {
+    /// The key of `host` (`host:port`) is this one from now on.
+    pub(crate) fn pin(&self, host: String, fingerprint: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert((host.clone(), fingerprint.clone()));
+        if self.to.try_send((self.device, host, fingerprint)).is_err() {
+            tracing::warn!("a new host key is not pinned yet: it is at the next connection");
+        }
+    }
 }
 
 /// A way to the task that keeps in step.
@@ -68,6 +98,8 @@ pub(crate) struct Fleet<D> {
     seen: Option<i64>,
     known: HashMap<DeviceUuid, Known>,
     running: JoinSet<()>,
+    /// New host keys. Full: a source goes on without, and tells of it when it connects again.
+    pins: (mpsc::Sender<NewKey>, mpsc::Receiver<NewKey>),
 }
 
 /// A device as it is live.
@@ -81,6 +113,8 @@ struct Running {
     made_for: Wanted,
     cancel: CancellationToken,
     ended: oneshot::Receiver<()>,
+    /// Host keys that it took by itself: that they are pinned since changes nothing for it.
+    told: Arc<Mutex<HashSet<(String, String)>>>,
 }
 
 /// What of a device its source depends on.
@@ -89,6 +123,22 @@ struct Wanted {
     spec: DeviceSpec,
     /// The rows of its secrets: another one whenever one is set.
     secrets: Vec<i64>,
+}
+
+impl Running {
+    /// Whether it is what is wanted.
+    fn is_for(&self, wanted: &Wanted) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let without = |wanted: &Wanted| {
+            let mut spec = wanted.spec.clone();
+            if let Some(ssh) = &mut spec.ssh {
+                ssh.host_keys
+                    .retain(|key| !told.contains(&(key.host.clone(), key.fingerprint.clone())));
+            }
+            spec
+        };
+        self.made_for.secrets == wanted.secrets && without(&self.made_for) == without(wanted)
+    }
 }
 
 impl Wanted {
@@ -114,6 +164,7 @@ impl<D: Dial> Fleet<D> {
             seen: None,
             known: HashMap::new(),
             running: JoinSet::new(),
+            pins: mpsc::channel(1_024),
         }
     }
 
@@ -137,6 +188,10 @@ impl<D: Dial> Fleet<D> {
                     }
                     continue;
                 }
+                Some((uuid, host, fingerprint)) = self.pins.1.recv() => {
+                    self.pin(uuid, &host, &fingerprint).await;
+                    continue;
+                }
                 _ = tick.tick() => {}
             }
             if let Err(error) = self.look(&mut changes, &cancel).await {
@@ -145,6 +200,18 @@ impl<D: Dial> Fleet<D> {
             }
         }
         while self.running.join_next().await.is_some() {}
+    }
+
+    async fn pin(&self, uuid: DeviceUuid, host: &str, fingerprint: &str) {
+        let now = Timestamp::now();
+        let pinned =
+            self.store.pin_host_key(uuid, Some(host), fingerprint, false, &Actor::Hub, now).await;
+        match pinned {
+            Ok(device) => {
+                tracing::info!(device = %device.spec.name, host, fingerprint, "host key pinned");
+            }
+            Err(error) => tracing::error!(%error, host, "a new host key cannot be pinned"),
+        }
     }
 
     async fn look(
@@ -161,12 +228,37 @@ impl<D: Dial> Fleet<D> {
             return Ok(());
         }
         let devices = self.store.inventory(Listed::Present).await?;
-        self.keep_step(&devices, cancel).await;
+        let retried = match self.seen {
+            Some(seen) => self.given_up(self.store.retried_since(seen).await?).await,
+            // At the start all are tried anyway.
+            None => Vec::new(),
+        };
+        self.keep_step(&devices, &retried, cancel).await;
         self.seen = Some(last);
         Ok(())
     }
 
-    async fn keep_step(&mut self, devices: &[DeviceRecord], cancel: &CancellationToken) {
+    /// Those of them that cannot be read: who can be read needs no other try.
+    async fn given_up(&self, mut devices: Vec<DeviceUuid>) -> Vec<DeviceUuid> {
+        if devices.is_empty() {
+            return devices;
+        }
+        let live = self.hub.devices().await;
+        let reads = |device: &Device| {
+            matches!(device.state, DeviceState::Online | DeviceState::Slow | DeviceState::Stale)
+        };
+        let fine: HashSet<_> =
+            live.iter().filter(|d| reads(d)).map(|device| device.device_uuid).collect();
+        devices.retain(|uuid| !fine.contains(uuid));
+        devices
+    }
+
+    async fn keep_step(
+        &mut self,
+        devices: &[DeviceRecord],
+        retried: &[DeviceUuid],
+        cancel: &CancellationToken,
+    ) {
         let listed: HashSet<_> = devices.iter().map(|device| device.device_uuid).collect();
         let gone: Vec<_> =
             self.known.keys().filter(|uuid| !listed.contains(uuid)).copied().collect();
@@ -189,7 +281,8 @@ impl<D: Dial> Fleet<D> {
             };
             let before = self.known.get(&device.device_uuid);
             let relabelled = before.is_none_or(|before| before.label != label);
-            if self.follow(device, &label, starting, cancel).await {
+            let again = retried.contains(&device.device_uuid);
+            if self.follow(device, &label, (starting, again), cancel).await {
                 starting += 1;
             } else if relabelled {
                 // One that is not live is not told of.
@@ -198,12 +291,13 @@ impl<D: Dial> Fleet<D> {
         }
     }
 
-    /// Starts, restarts or ends the source of a device by what is wanted; true where one started.
+    /// Starts, restarts or ends the source of a device by what is wanted, or `again` as it is; true
+    /// where one started, after `starting` others.
     async fn follow(
         &mut self,
         device: &DeviceRecord,
         label: &DeviceLabel,
-        starting: u32,
+        (starting, again): (u32, bool),
         cancel: &CancellationToken,
     ) -> bool {
         let uuid = device.device_uuid;
@@ -213,7 +307,7 @@ impl<D: Dial> Fleet<D> {
         let wanted = Wanted::of(device);
         match (&known.reading, &wanted) {
             (None, None) => return false,
-            (Some(reading), Some(wanted)) if reading.made_for == *wanted => return false,
+            (Some(reading), Some(wanted)) if reading.is_for(wanted) && !again => return false,
             _ => {}
         }
         let before = known.reading.take().map(|reading| {
@@ -229,7 +323,9 @@ impl<D: Dial> Fleet<D> {
         self.hub.add_devices(vec![connecting(device)], &demand).await;
         let cancel = cancel.child_token();
         let (end, ended) = oneshot::channel();
-        let source = self.dial.source(device, demand, cancel.clone());
+        let told: Arc<Mutex<HashSet<_>>> = Arc::default();
+        let pins = Pins { device: uuid, told: Arc::clone(&told), to: self.pins.0.clone() };
+        let source = self.dial.source(device, demand, pins, cancel.clone());
         let until = cancel.clone();
         self.running.spawn(async move {
             // Dropped when the source has ended.
@@ -244,7 +340,7 @@ impl<D: Dial> Fleet<D> {
             }
             source.await;
         });
-        known.reading = Some(Running { made_for: wanted, cancel, ended });
+        known.reading = Some(Running { made_for: wanted, cancel, ended, told });
         true
     }
 }

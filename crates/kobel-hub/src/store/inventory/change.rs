@@ -17,6 +17,9 @@ use crate::store::{
     audit::{self, About},
 };
 
+/// The action of who asks for another try.
+const RETRY: &str = "device.retry";
+
 /// The longest password and passphrase; a private key may be longer.
 const PASSWORD: usize = 1_024;
 const PRIVATE_KEY: usize = 64 * 1024;
@@ -219,42 +222,32 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
-        let spec = asked.described(now)?;
-        let uuid = DeviceUuid::generate();
         let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        is_free(&mut change, &spec, None).await?;
-        let owner = uuid.to_string();
-        sqlx::query(
-            "INSERT INTO devices (uuid, name, tags, source, source_key, created_at, address, \
-             group_name, notes, enabled, options, ssh) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
-        )
-        .bind(&owner)
-        .bind(&spec.name)
-        .bind(text(&spec.tags))
-        .bind(SourceKind::Ssh.as_str())
-        // Its address may change; it stays the same device.
-        .bind(&owner)
-        .bind(now.as_millis())
-        .bind(spec.address.as_ref().map(ToString::to_string))
-        .bind(&spec.group)
-        .bind(&spec.notes)
-        .bind(spec.enabled)
-        .bind(text(&spec.options))
-        .bind(spec.ssh.as_ref().map(text))
-        .execute(&mut *change)
-        .await?;
-        let set = secrets::change(&mut change, keys, uuid, &asked.secrets, now).await?;
-        let mut after = serde_json::to_value(&spec).unwrap_or_default();
-        if !set.is_empty() {
-            after["secrets"] = json!(set);
-        }
-        let about = About { uuid, name: &spec.name };
-        audit::write(&mut change, actor, "device.add", Some(about), None, Some(&after), now)
-            .await?;
-        let made = one(&mut change, uuid).await?;
+        let made = insert(&mut change, asked, keys, actor, now).await?;
         change.commit().await?;
-        made.ok_or_else(|| StoreError::NotFound("device", owner))
+        Ok(made)
+    }
+
+    /// Adds a device, or with `dry` only finds out whether it could be.
+    ///
+    /// # Errors
+    /// As [`Store::add_device`].
+    pub async fn try_device(
+        &self,
+        asked: &DeviceChange,
+        keys: &SecretKeys,
+        actor: &Actor,
+        now: Timestamp,
+        dry: bool,
+    ) -> Result<(), StoreError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        insert(&mut change, asked, keys, actor, now).await?;
+        if dry {
+            change.rollback().await?;
+        } else {
+            change.commit().await?;
+        }
+        Ok(())
     }
 
     /// Changes a device. What is as it was is no change, and writes nothing.
@@ -355,6 +348,39 @@ impl Store {
         made.ok_or_else(|| StoreError::NotFound("device", uuid.to_string()))
     }
 
+    /// Has the hub try a device again that it had given up, such as after a refused sign-in.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where it is not there.
+    pub async fn retry_device(
+        &self,
+        uuid: DeviceUuid,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let device = present(&mut change, uuid).await?;
+        let about = About { uuid, name: &device.spec.name };
+        audit::write(&mut change, actor, RETRY, Some(about), None, None, now).await?;
+        change.commit().await?;
+        Ok(())
+    }
+
+    /// The devices that somebody asked to be tried again after the change of this number.
+    pub async fn retried_since(&self, change: i64) -> Result<Vec<DeviceUuid>, StoreError> {
+        let rows = sqlx::query("SELECT device_uuid FROM audit WHERE id > $1 AND action = $2")
+            .bind(change)
+            .bind(RETRY)
+            .fetch_all(&self.pool)
+            .await?;
+        let mut devices = Vec::with_capacity(rows.len());
+        for row in rows {
+            let uuid: Option<String> = row.try_get(0)?;
+            devices.extend(uuid.and_then(|uuid| uuid.parse::<DeviceUuid>().ok()));
+        }
+        Ok(devices)
+    }
+
     /// Deletes a device: it is read no longer. Its history is kept until it is purged, its secrets
     /// are not.
     ///
@@ -434,6 +460,49 @@ impl Store {
         change.commit().await?;
         Ok(before)
     }
+}
+
+/// Adds a device in this transaction.
+async fn insert(
+    change: &mut SqliteConnection,
+    asked: &DeviceChange,
+    keys: &SecretKeys,
+    actor: &Actor,
+    now: Timestamp,
+) -> Result<DeviceRecord, StoreError> {
+    let spec = asked.described(now)?;
+    let uuid = DeviceUuid::generate();
+    is_free(change, &spec, None).await?;
+    let owner = uuid.to_string();
+    sqlx::query(
+        "INSERT INTO devices (uuid, name, tags, source, source_key, created_at, address, \
+             group_name, notes, enabled, options, ssh) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    )
+    .bind(&owner)
+    .bind(&spec.name)
+    .bind(text(&spec.tags))
+    .bind(SourceKind::Ssh.as_str())
+    // Its address may change; it stays the same device.
+    .bind(&owner)
+    .bind(now.as_millis())
+    .bind(spec.address.as_ref().map(ToString::to_string))
+    .bind(&spec.group)
+    .bind(&spec.notes)
+    .bind(spec.enabled)
+    .bind(text(&spec.options))
+    .bind(spec.ssh.as_ref().map(text))
+    .execute(&mut *change)
+    .await?;
+    let set = secrets::change(change, keys, uuid, &asked.secrets, now).await?;
+    let mut after = serde_json::to_value(&spec).unwrap_or_default();
+    if !set.is_empty() {
+        after["secrets"] = json!(set);
+    }
+    let about = About { uuid, name: &spec.name };
+    audit::write(change, actor, "device.add", Some(about), None, Some(&after), now).await?;
+    let made = one(change, uuid).await?;
+    made.ok_or_else(|| StoreError::NotFound("device", owner))
 }
 
 /// The device, where it is there and not deleted.

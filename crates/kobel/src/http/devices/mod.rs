@@ -1,7 +1,9 @@
 //! The inventory over HTTP: devices listed, added, changed, taken out.
 
 mod answer;
+pub(super) mod import;
 mod list;
+pub(super) mod test;
 
 use axum::{
     Json,
