@@ -26,7 +26,10 @@ export class ApiError extends Error {
 
 const ANSWER_MS = 15_000;
 
-async function call(method: string, path: string, body?: unknown): Promise<unknown> {
+/** Asks the hub.
+ *
+ * @throws {ApiError} with the hub's words. */
+export async function call(method: string, path: string, body?: unknown): Promise<unknown> {
   let response: Response;
   try {
     response = await fetch(`/api/v1${path}`, {

@@ -7,6 +7,9 @@ export type Route =
   | { view: "sign-in" }
   | { view: "settings" }
   | { view: "system" }
+  | { view: "hosts" }
+  | { view: "add-host" }
+  | { view: "host"; uuid: string }
   | { view: "unknown"; path: string };
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -19,6 +22,9 @@ export function parsePath(path: string): Route {
     if (second === undefined && first === "sign-in") return { view: "sign-in" };
     if (second === undefined && first === "settings") return { view: "settings" };
     if (second === undefined && first === "system") return { view: "system" };
+    if (first === "hosts" && second === undefined) return { view: "hosts" };
+    if (first === "hosts" && second === "add") return { view: "add-host" };
+    if (first === "hosts" && second && UUID.test(second)) return { view: "host", uuid: second };
     if (first === "device" && second && UUID.test(second)) return { view: "device", uuid: second };
     if (first === "container" && second && CONTAINER.test(second)) {
       return { view: "container", id: second };
@@ -29,6 +35,15 @@ export function parsePath(path: string): Route {
 
 /** The hub's own figures. */
 export const SYSTEM_PATH = "/system";
+
+/** The inventory. */
+export const HOSTS_PATH = "/hosts";
+
+export const ADD_HOST_PATH = "/hosts/add";
+
+export function hostPath(uuid: string): string {
+  return `/hosts/${uuid}`;
+}
 
 export function devicePath(uuid: string): string {
   return `/device/${uuid}`;
