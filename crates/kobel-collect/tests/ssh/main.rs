@@ -6,5 +6,7 @@ mod connect;
 #[path = "../logs/daemon.rs"]
 mod daemon;
 mod docker;
+mod host;
+mod hostile;
 mod source;
 mod sshd;

@@ -1,0 +1,76 @@
+//! Hosts that do not keep to the rules.
+
+use std::sync::Arc;
+
+use kobel_collect::ssh::{Docker, Hop, HostKeys, SignIn, SshSpec};
+use kobel_wire::DeviceState;
+
+use crate::{
+    host::{Behaviour, Recorded, listen},
+    source::Watched,
+    sshd::Sshd,
+};
+
+/// A host of this behaviour, by the key of a folder.
+async fn host(behaviour: Behaviour, recorded: &Arc<Recorded>, keys: &Sshd) -> SshSpec {
+    let port = listen(behaviour, Arc::clone(recorded)).await;
+    SshSpec {
+        host: Hop { host: "127.0.0.1".into(), port, user: "anybody".into() },
+        jumps: Vec::new(),
+        sign_in: vec![SignIn::Key { key: keys.key("id"), passphrase: None, name: "a key".into() }],
+        host_keys: HostKeys { pinned: Vec::new(), accept_new: true },
+        docker: Docker::Off,
+    }
+}
+
+/// Bytes of this process in memory.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_does_not_keep_to_the_rules_is_bounded_and_said() {
+    let (keys, recorded) = (Sshd::start(""), Arc::new(Recorded::default()));
+    let mut good = Watched::start(host(Behaviour::Good, &recorded, &keys).await);
+    good.samples(2).await;
+    let before = resident();
+    for (behaviour, words) in [
+        (Behaviour::Endless, "nobody asked for"),
+        (Behaviour::EndlessAnswer, "longer than 2 MB"),
+        (Behaviour::WrongSeq, "something else"),
+    ] {
+        let mut bad = Watched::start(host(behaviour, &recorded, &keys).await);
+        let reason = bad.state(DeviceState::Unreachable).await;
+        assert!(reason.contains(words), "{behaviour:?}: {reason}");
+        bad.end().await;
+    }
+    // The line is cut, and the rest is there.
+    let mut huge = Watched::start(host(Behaviour::HugeLine, &recorded, &keys).await);
+    huge.until("a sample", |w| w.samples.iter().any(|s| s.memory.is_some())).await;
+    huge.end().await;
+    // The fixture's own memory is in it, too: its huge line once or twice.
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 300 << 20, "{} MB", grown >> 20);
+    good.samples(2).await;
+    good.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_says_disturbs_nobody() {
+    let (keys, recorded) = (Sshd::start(""), Arc::new(Recorded::default()));
+    let mut liar = Watched::start(host(Behaviour::Lies, &recorded, &keys).await);
+    liar.samples(2).await;
+    liar.until("facts", |w| w.facts.is_some()).await;
+    let told = format!("{:?}{:?}", liar.facts, liar.samples);
+    assert!(
+        !told.contains('\x1b') && !told.contains("\\u{1b}") && !told.contains("\\u{7}"),
+        "{told}"
+    );
+    for sample in &liar.samples {
+        for share in [sample.cpu, sample.memory, sample.swap, sample.disk].into_iter().flatten() {
+            assert!((0.0..=100.0).contains(&share), "{share}");
+        }
+    }
+    liar.end().await;
+}
