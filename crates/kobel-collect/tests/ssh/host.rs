@@ -35,9 +35,11 @@ pub(crate) enum Behaviour {
     Lies,
 }
 
+type Answers = HashMap<(Vec<u8>, String), Arc<str>>;
+
 /// What was recorded, by command and request.
 #[derive(Default)]
-pub(crate) struct Recorded(Mutex<HashMap<(Vec<u8>, String), Arc<str>>>);
+pub(crate) struct Recorded(Mutex<Answers>);
 
 impl Recorded {
     fn answer(&self, command: &[u8], what: &str) -> Arc<str> {

@@ -74,3 +74,35 @@ async fn what_a_host_says_disturbs_nobody() {
     }
     liar.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_that_hang_or_are_dead_cost_the_others_nothing() {
+    let (keys, recorded) = (Sshd::start(""), Arc::new(Recorded::default()));
+    let hung = Watched::start(host(Behaviour::Hangs, &recorded, &keys).await);
+    let mut dead = Vec::new();
+    for _ in 0..5 {
+        let mut spec = host(Behaviour::Good, &recorded, &keys).await;
+        // Nobody listens there.
+        spec.host.port = 1;
+        dead.push(Watched::start(spec));
+    }
+    let mut good = Vec::new();
+    for _ in 0..4 {
+        good.push(Watched::start(host(Behaviour::Good, &recorded, &keys).await));
+    }
+    for watched in &mut good {
+        watched.samples(4).await;
+        for pair in watched.samples[1..].windows(2) {
+            let apart = pair[1].sampled_at.as_millis() - pair[0].sampled_at.as_millis();
+            // What waits while nobody takes it is replaced by the newest: whole seconds.
+            assert!(apart >= 500 && (apart + 500) % 1_000 <= 999, "{apart} ms");
+        }
+    }
+    for watched in &mut dead {
+        let reason = watched.state(DeviceState::Unreachable).await;
+        assert!(reason.contains("refused") && reason.contains("sshd listens"), "{reason}");
+    }
+    // It has answered nothing: nobody says that it is online.
+    assert!(hung.samples.is_empty() && hung.state.is_none());
+    hung.end().await;
+}
