@@ -7,6 +7,7 @@ mod devices;
 mod error;
 mod guard;
 mod logs;
+mod openapi;
 mod page;
 mod session;
 mod status;
@@ -114,6 +115,7 @@ impl Site {
             .route("/devices/{uuid}/restore", post(devices::restore))
             .route("/devices/{uuid}/purge", post(devices::purge))
             .route("/devices/{uuid}/host-key", post(devices::host_key))
+            .route("/openapi.json", get(openapi::show))
             .route("/logs/search", get(logs::search))
             .route("/logs/streams", get(logs::streams))
             .fallback(async || ApiError::not_found("no such path in the API"));
