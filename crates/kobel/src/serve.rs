@@ -25,7 +25,6 @@ use kobel_hub::{
     hub::Hub,
     ingest::{self, Ingest},
     logs::{
-        Redaction,
         live::{LogHub, LogSources},
         store::{Keep, LogStore, LogStoreTask},
     },
@@ -129,7 +128,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let server = Server::start(config.fanout.clone(), gate)?;
 
     let log_sources = LogSources::default();
-    let (mut logs, log_requests) = LogHub::new(log_sources.clone(), Redaction::default());
+    let (mut logs, log_requests) = LogHub::new(log_sources.clone(), config.redaction.clone());
     let log_store = match config.log_store {
         Some(keep) => {
             let (log_store, storing) = open_log_store(&config.data, keep).await?;

@@ -13,6 +13,8 @@ const SIZE: usize = 1 << 20;
 /// What to look for, and what to put in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule {
+    /// What people call it: errors name the rule so.
+    pub name: String,
     /// A regular expression in the syntax of the `regex` crate; it always takes linear time.
     pub pattern: String,
     /// What stands there instead; `${1}` is what the first group matched.
@@ -23,39 +25,49 @@ pub struct Rule {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedactionError {
     /// The pattern is none, or too large.
-    #[error("redaction rule {index} ({pattern:?}): {reason}")]
+    #[error("redaction rule {name:?}: {reason}")]
     Pattern {
-        /// Its place in the list, from 1.
-        index: usize,
-        /// As it was given.
-        pattern: String,
+        /// The rule's name.
+        name: String,
         /// In the words of the parser.
         reason: String,
     },
     /// Too many.
-    #[error("{0} redaction rules: at most 100 can be used")]
+    #[error("{0} redaction rules: at most 100 can be used, those by default among them")]
     TooMany(usize),
+    /// Each is good, but not all of them together.
+    #[error("the redaction rules are too large together: {0}; use fewer, or shorter ones")]
+    Together(String),
 }
 
-/// The patterns and masks that are used where nobody says otherwise.
-const DEFAULTS: [(&str, &str); 7] = [
+/// The names, patterns and masks that are used where nobody says otherwise.
+const DEFAULTS: [(&str, &str, &str); 7] = [
     // Authorization: Bearer, RFC 6750, 2.1. Shorter ones are words ("bearer of news").
-    (r"(?i)(\bbearer\s+)[a-z0-9._~+/-]{16,}=*", "${1}***"),
+    ("bearer token", r"(?i)(\bbearer\s+)[a-z0-9._~+/-]{16,}=*", "${1}***"),
     // The password of a URL, RFC 3986, 3.2.1.
-    (r"(://[^\s:/@?#]*:)[^\s/@?#]+(@)", "${1}***${2}"),
+    ("password in a URL", r"(://[^\s:/@?#]*:)[^\s/@?#]+(@)", "${1}***${2}"),
     // "password": "…", db_password='…', and in JSON that is quoted itself. The quotes stay, so that
     // JSON stays JSON.
     (
+        "quoted password",
         r#"(?i)((?:password|passwd|passphrase)\\?["']?\s*[=:]\s*)(?:(")(?:[^"\\]|\\.)*|(\\")(?:[^"\\]|\\[^"])*|(')[^']*)"#,
         "${1}${2}${3}${4}***",
     ),
     // password=…, password: …
-    (r#"(?i)((?:password|passwd|passphrase)\s*[=:]\s*)[^\s"',;&)}\]\\]+"#, "${1}***"),
+    ("password", r#"(?i)((?:password|passwd|passphrase)\s*[=:]\s*)[^\s"',;&)}\]\\]+"#, "${1}***"),
     // "password": 1234
-    (r#"(?i)((?:password|passwd|passphrase)"\s*:\s*)-?[0-9][0-9.]*"#, "${1}\"***\""),
+    (
+        "password that is a number",
+        r#"(?i)((?:password|passwd|passphrase)"\s*:\s*)-?[0-9][0-9.]*"#,
+        "${1}\"***\"",
+    ),
     // AWS: the ids of access keys, and the secret beside them.
-    (r"\b(AKIA|ASIA)[0-9A-Z]{16}\b", "${1}***"),
-    (r#"(?i)(aws_?secret_?access_?key\\?["']?\s*[=:]\s*\\?["']?)[a-z0-9/+=]{20,}"#, "${1}***"),
+    ("AWS access key id", r"\b(AKIA|ASIA)[0-9A-Z]{16}\b", "${1}***"),
+    (
+        "AWS secret access key",
+        r#"(?i)(aws_?secret_?access_?key\\?["']?\s*[=:]\s*\\?["']?)[a-z0-9/+=]{20,}"#,
+        "${1}***",
+    ),
 ];
 
 /// Rules, ready to use.
@@ -74,8 +86,11 @@ impl Redaction {
 
     /// The rules for bearer tokens, passwords in URLs and in `password=`, and AWS keys.
     pub fn default_rules() -> Vec<Rule> {
-        let rule =
-            |(pattern, mask): (&str, &str)| Rule { pattern: pattern.into(), mask: mask.into() };
+        let rule = |(name, pattern, mask): (&str, &str, &str)| Rule {
+            name: name.into(),
+            pattern: pattern.into(),
+            mask: mask.into(),
+        };
         DEFAULTS.map(rule).into()
     }
 
@@ -88,20 +103,23 @@ impl Redaction {
             return Err(RedactionError::TooMany(rules.len()));
         }
         let mut compiled = Vec::with_capacity(rules.len());
-        for (index, rule) in rules.iter().enumerate() {
-            let wrong = |error: regex::Error| RedactionError::Pattern {
-                index: index + 1,
-                pattern: rule.pattern.clone(),
-                reason: reason(&error),
-            };
-            let regex = RegexBuilder::new(&rule.pattern).size_limit(SIZE).build().map_err(wrong)?;
+        for rule in rules {
+            let wrong =
+                |reason: String| RedactionError::Pattern { name: rule.name.clone(), reason };
+            let regex = RegexBuilder::new(&rule.pattern).size_limit(SIZE).build();
+            let regex = regex.map_err(|error| wrong(reason(&error)))?;
+            if regex.is_match("") {
+                return Err(wrong(
+                    "matches where nothing is, so the mask would be all over".into(),
+                ));
+            }
             compiled.push((regex, rule.mask.clone()));
         }
         let patterns = rules.iter().map(|rule| &rule.pattern);
-        let any = RegexSetBuilder::new(patterns).size_limit(SIZE * MOST).build().map_err(|e| {
-            let pattern = "all together".to_owned();
-            RedactionError::Pattern { index: rules.len(), pattern, reason: reason(&e) }
-        })?;
+        let any = RegexSetBuilder::new(patterns)
+            .size_limit(SIZE * MOST)
+            .build()
+            .map_err(|error| RedactionError::Together(reason(&error)))?;
         Ok(Self { any, rules: compiled })
     }
 
@@ -180,9 +198,17 @@ mod tests {
 
     #[test]
     fn a_bad_rule_is_named() {
-        let rule = |pattern: &str| Rule { pattern: pattern.into(), mask: "*".into() };
+        let rule = |pattern: &str| Rule {
+            name: format!("<{pattern}>"),
+            pattern: pattern.into(),
+            mask: "*".into(),
+        };
         let error = Redaction::new(&[rule("a"), rule("(")]).unwrap_err();
-        assert_eq!(error.to_string(), "redaction rule 2 (\"(\"): unclosed group");
+        assert_eq!(error.to_string(), "redaction rule \"<(>\": unclosed group");
+        for everywhere in ["", "x*", "(a|)"] {
+            let error = Redaction::new(&[rule(everywhere)]).unwrap_err().to_string();
+            assert!(error.contains("where nothing is"), "{everywhere}: {error}");
+        }
         let error = Redaction::new(&[rule("\\w{2000}{50}")]).unwrap_err();
         assert!(error.to_string().contains("larger than"), "{error}");
         assert!(Redaction::new(&vec![rule("a"); 101]).is_err());

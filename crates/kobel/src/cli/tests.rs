@@ -35,7 +35,14 @@ fn reference() -> String {
          `allowed-hosts` and `allowed-origins`. Times are written as `25s`, `1m 30s`, `12h` or `30d`.\n\n\
          | flag | variable | what |\n| --- | --- | --- |\n",
     );
-    page + &rows.concat()
+    let file_only = "\n## Tables of the file\n\n\
+         `[[logs.redact]]`, once for each rule: what is masked in log lines of containers beside the\n\
+         rules of `log-redact`, see [logs.md](logs.md#what-is-masked).\n\n\
+         | key | what |\n| --- | --- |\n\
+         | `name` | what you call the rule |\n\
+         | `regex` | what to look for, in the syntax of the [regex crate](https://docs.rs/regex/latest/regex/#syntax) |\n\
+         | `mask` | what stands there instead; `${1}` is what the first group matched [default: ***] |\n";
+    page + &rows.concat() + file_only
 }
 
 fn rows(command: &ClapCommand, known: &[String]) -> Vec<String> {

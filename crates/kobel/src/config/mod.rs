@@ -2,6 +2,7 @@
 //! whole.
 
 mod options;
+mod redact;
 mod values;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use kobel_fanout::{Cors, Limits, Proxies, ServeLimits};
-use kobel_hub::logs::store::Keep;
+use kobel_hub::logs::{Redaction, store::Keep};
 
 pub(crate) use options::{Common, Docker, LogFormat, ServeOptions, Switch};
 pub(crate) use values::{HostName, Origin, Size, Span};
@@ -66,6 +67,8 @@ pub(crate) struct Config {
     pub log: String,
     /// How much of containers' log lines is stored; `None` for nothing.
     pub log_store: Option<Keep>,
+    /// What is masked in containers' log lines.
+    pub redaction: Redaction,
     /// The file of the keys that secrets are sealed with.
     pub secret_key_file: PathBuf,
     /// How long a page's session lasts.
@@ -152,9 +155,13 @@ impl Config {
             let message = "log-store-size: use 10MB or more, or turn the store off by log-store";
             return Err(ConfigError::Contradiction(message.into()));
         }
+        let redacts = options.log_redact.unwrap_or(Switch::On) == Switch::On;
+        let redaction = redact::redaction(redacts, options.logs.unwrap_or_default())
+            .map_err(|error| ConfigError::Contradiction(format!("logs.redact: {error}")))?;
         let stores = options.log_store.unwrap_or(Switch::On) == Switch::On;
         Ok(Self {
             log_store: stores.then_some(keep),
+            redaction,
             listen: options.listen.unwrap_or_else(default_listen),
             secret_key_file: secret_key_file(&data, options.secret_key_file),
             data,

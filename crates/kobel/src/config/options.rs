@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use kobel_fanout::Network;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{HostName, Origin, Size, Span};
+use super::{HostName, Origin, Size, Span, redact::Logs};
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -111,6 +111,16 @@ pub(crate) struct ServeOptions {
         value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub log_store_days: Option<u32>,
 
+    /// Whether bearer tokens, passwords and AWS keys in log lines of containers are masked, before
+    /// anybody sees them and before they are stored; rules of one's own stand in kobel.toml as
+    /// [[logs.redact]], and hold either way [default: on]
+    #[arg(long, value_name = "SWITCH", env = "KOBEL_LOG_REDACT", value_enum)]
+    pub log_redact: Option<Switch>,
+
+    // Of the file only: a list of tables.
+    #[arg(skip)]
+    pub logs: Option<Logs>,
+
     /// The file of the keys that secrets of devices are sealed with; made with the first secret
     /// [default: secret.key in the data folder]
     #[arg(long, value_name = "FILE", env = "KOBEL_SECRET_KEY_FILE")]
@@ -198,6 +208,8 @@ impl ServeOptions {
             log_store: self.log_store.or(file.log_store),
             log_store_size: self.log_store_size.or(file.log_store_size),
             log_store_days: self.log_store_days.or(file.log_store_days),
+            log_redact: self.log_redact.or(file.log_redact),
+            logs: self.logs.or(file.logs),
             secret_key_file: self.secret_key_file.or(file.secret_key_file),
             session_lifetime: self.session_lifetime.or(file.session_lifetime),
             shards: self.shards.or(file.shards),

@@ -40,6 +40,11 @@ fn a_wrong_file_is_shown_with_its_line_and_what_would_be_right() {
         ("log-format = \"xml\"", ["`human`", "`json`"]),
         ("allowed-origins = [\"*\"]", ["is no origin", "line 1"]),
         ("docker = \"nowhere\"", ["nowhere", "line 1"]),
+        ("log-redact = \"no\"", ["`on`", "`off`"]),
+        ("[[logs.redact]]\nname = \"a\"\nregex = '('", ["line 3", "unclosed group"]),
+        ("[[logs.redact]]\nname = \"a\"\nregex = 'x*'", ["line 3", "where nothing is"]),
+        ("[[logs.redact]]\nname = \"a\"", ["line 1", "missing field `regex`"]),
+        ("[[logs.redact]]\nname = \"a\"\nregxe = 'x'", ["line 3", "unknown field `regxe`"]),
     ] {
         let error = load(toml, ServeOptions::default()).unwrap_err().to_string();
         assert!(error.contains("kobel.toml"), "{error}");
@@ -83,6 +88,25 @@ fn trusted_proxies_are_networks() {
         let error = load(toml, ServeOptions::default()).unwrap_err().to_string();
         assert!(error.contains(says) && error.contains("line 1"), "{error}");
     }
+}
+
+#[test]
+fn log_lines_are_redacted_by_default_and_by_rules_of_the_file() {
+    let rules = "[[logs.redact]]\nname = \"customers\"\nregex = '(customer-)\\d+'\n\
+                 mask = \"${1}#\"\n[[logs.redact]]\nname = \"cards\"\nregex = '\\b\\d{16}\\b'";
+    let text = "customer-4711 paid by 4000123412341234, password=hunter2";
+    let off = ServeOptions { log_redact: Some(Switch::Off), ..ServeOptions::default() };
+    for (toml, options, wanted) in [
+        ("", ServeOptions::default(), "customer-4711 paid by 4000123412341234, password=***"),
+        (rules, ServeOptions::default(), "customer-# paid by ***, password=***"),
+        (rules, off.clone(), "customer-# paid by ***, password=hunter2"),
+        ("log-redact = \"off\"", ServeOptions::default(), text),
+    ] {
+        assert_eq!(load(toml, options).unwrap().redaction.mask(text), wanted);
+    }
+    let many = "[[logs.redact]]\nname = \"a\"\nregex = 'x'\n".repeat(101);
+    let error = load(&many, off).unwrap_err().to_string();
+    assert!(error.contains("logs.redact: 101 redaction rules: at most 100"), "{error}");
 }
 
 #[test]
