@@ -23,6 +23,7 @@ use super::{
     connect::{SshConnection, Step, Steps},
     docker::SshEngine,
     error::SshError,
+    ignore::Ignore,
     link::Link,
     spec::{Docker, HostKey, SshSpec},
 };
@@ -61,12 +62,21 @@ pub struct SshSource {
     /// What is needed, as told last: it holds from one connection to the next.
     need: Need,
     to: SshReports,
+    ignore: Ignore,
 }
 
 impl SshSource {
     /// A source that reads this host, at most once in `period` (at least 1 s).
     pub fn new(target: Target, spec: SshSpec, period: Duration, to: SshReports) -> Self {
-        Self { target, spec, period: period.max(Duration::from_secs(1)), need: Need::Unwatched, to }
+        let (period, need) = (period.max(Duration::from_secs(1)), Need::Unwatched);
+        Self { target, spec, period, need, to, ignore: Ignore::default() }
+    }
+
+    /// Leaves these out of its samples.
+    #[must_use]
+    pub fn ignoring(mut self, ignore: Ignore) -> Self {
+        self.ignore = ignore;
+        self
     }
 
     /// Runs until cancelled; dials first after `delay`, so that many hosts are not dialled at once.
@@ -180,7 +190,7 @@ impl SshSource {
             let begun = Instant::now();
             self.to.stats.tick_was_late(begun.saturating_duration_since(due));
             let watched = self.period() <= CLOSE;
-            let sample = match collector.sample(watched).await {
+            let mut sample = match collector.sample(watched).await {
                 Ok(sample) => sample,
                 Err(error) => {
                     self.to.stats.sample_failed();
@@ -191,6 +201,7 @@ impl SshSource {
             let took = begun.elapsed();
             self.to.stats.reading_took(took);
             self.to.stats.sampled();
+            self.ignore.apply(&mut sample);
             self.to.ingest.sample(sample);
             let newer = if took >= SLOW {
                 let reason = format!(

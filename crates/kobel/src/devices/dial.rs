@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kobel_collect::{
     CollectStats, Target,
-    ssh::{SshReports, SshSource},
+    ssh::{Ignore, SshReports, SshSource},
 };
 use kobel_hub::{
     demand::Demand,
@@ -63,7 +63,12 @@ impl Dial for OverSsh {
             };
             let target = Target { device: uuid, id: device.id };
             let period = Duration::from_secs(device.spec.options.period.into());
-            SshSource::new(target, spec, period, to).run(Duration::ZERO, cancel).await;
+            let ignore = Ignore {
+                mounts: device.spec.options.ignore_mounts,
+                interfaces: device.spec.options.ignore_interfaces,
+            };
+            let source = SshSource::new(target, spec, period, to).ignoring(ignore);
+            source.run(Duration::ZERO, cancel).await;
         })
     }
 }

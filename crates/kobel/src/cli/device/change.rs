@@ -185,10 +185,7 @@ impl Purge {
         let (store, _) = open(common).await?;
         for named in &self.devices {
             let device = store.find_device(named, Listed::All).await?;
-            let question = format!(
-                "Forget {} and all that is stored of it, for good?",
-                plain(&device.spec.name)
-            );
+            let question = format!("Forget {} for good?", plain(&device.spec.name));
             if device.deleted_at.is_some() && !self.yes && !confirmed(&question)? {
                 return Err(CliError::NotConfirmed);
             }

@@ -41,7 +41,7 @@ pub(super) enum Command {
     /// Take a deleted device back in
     #[command(after_help = "Example:\n  kobel device restore web-1")]
     Restore(change::Named),
-    /// Forget a deleted device and all that is stored of it, for good
+    /// Forget a deleted device for good; stored log lines go with their age
     #[command(after_help = "Example:\n  kobel device purge web-1 --yes")]
     Purge(change::Purge),
     /// Add the hosts of ~/.ssh/config or of an Ansible inventory
