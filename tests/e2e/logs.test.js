@@ -148,6 +148,68 @@ test("killed and started again: nothing is lost or repeated, and it is marked", 
   follower.close();
 });
 
+test("a container that is made anew goes on in the same stream", async () => {
+  const script = (from) =>
+    `i=${from}; while :; do i=$((i+1)); echo "line $i"; test $((i % 20)) = 0 && sleep 0.05; done`;
+  const make = (name, from) =>
+    docker.run(
+      "run",
+      "-d",
+      "--name",
+      name,
+      "--network=none",
+      ...LABELS,
+      IMAGE,
+      "sh",
+      "-c",
+      script(from),
+    );
+  const LABELS = ["com.docker.compose.project=shop", "com.docker.compose.service=web"].flatMap(
+    (label) => ["--label", label],
+  );
+  const first = await run("shop-web-1", script(0), ...LABELS);
+  const follower = await Follower.of(first);
+  const all = [];
+  const end = async (id) => {
+    await docker.run("kill", id);
+    all.push(...(await truth(id)));
+    await docker.run("rm", id);
+  };
+  // Removed, then made again, a few times.
+  let id = first;
+  for (let round = 1; round <= 3; round++) {
+    await new Promise((done) => setTimeout(done, 300));
+    await end(id);
+    id = (await make("shop-web-1", round * 1_000_000)).trim();
+    const begin = `line ${round * 1_000_000 + 1}`;
+    await follower.until(`round ${round}`, () => follower.written.includes(begin));
+  }
+  // As Compose does it: the new one is there under another name before the old one goes.
+  const meanwhile = `${id.slice(0, 12)}_shop-web-1`;
+  const made = ["create", "--name", meanwhile, "--network=none", ...LABELS, IMAGE, "sh", "-c"];
+  const last = (await docker.run(...made, script(9_000_000))).trim();
+  await end(id);
+  await docker.run("rename", last, "shop-web-1");
+  const started = Date.now();
+  await docker.run("start", last);
+  await follower.until("the last one", () => follower.written.includes("line 9000001"));
+  // The engine's event wakes the follow: it does not wait until it looks again.
+  assert.ok(Date.now() - started < 1_500, `${Date.now() - started} ms`);
+  const late = await Follower.of(last);
+  assert.deepEqual(late.histories[0].epoch, follower.histories[0].epoch);
+  await end(last);
+  await follower.until("the last line", () => follower.written.length >= all.length);
+  assert.deepEqual(follower.written, all);
+  follower.assertContinuous();
+  assert.equal(follower.histories.length, 1, "one subscription");
+  const marks = follower.lines.filter(({ marker }) => marker === "recreated");
+  assert.equal(marks.length, 4);
+  assert.deepEqual(marks[3].fields, { containerId: last, name: meanwhile });
+  await late.until("the last line", () => late.written.at(-1) === all.at(-1));
+  late.close();
+  follower.close();
+});
+
 test("the daemon restarted in the middle: nothing is lost or repeated", async () => {
   const id = await run("through", COUNT("0.02"));
   const follower = await Follower.of(id);

@@ -13,9 +13,9 @@ use std::{
 use daemon::Daemon;
 use kobel_collect::docker::{
     Endpoints,
-    logs::{Dial, Ended, Follower, LINE_BYTES, Poke, Start},
+    logs::{Dial, Ended, Follower, LINE_BYTES, Start},
 };
-use kobel_hub::logs::{LogSink, RawLine, SourceEvent};
+use kobel_hub::logs::{LogSink, Poke, RawLine, SourceEvent};
 use kobel_wire::{
     ContainerId,
     log::{LogMarker, LogOutput},
@@ -48,8 +48,9 @@ impl Following {
         let (kept, cancel) = (Arc::new(Kept::default()), CancellationToken::new());
         let dial: Arc<dyn Dial> = Arc::new(Endpoints::only(&daemon.host()).unwrap());
         let sink: Arc<dyn LogSink> = Arc::clone(&kept) as _;
+        let poke = Poke::default();
         let follower = Follower::new(dial, id.clone(), sink, Start::Tail(1_000_000));
-        let poke = follower.poke();
+        let follower = follower.poked_by(poke.clone());
         let task = tokio::spawn(follower.run(cancel.clone()));
         Self { kept, poke, cancel, task }
     }

@@ -4,11 +4,11 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use kobel_wire::{
     event::Seq,
-    log::{LogLine, LogMarker, LogTime},
+    log::{FieldValue, LogLine, LogMarker, LogTime},
 };
 use tokio::time::Instant;
 
-use super::{Grouper, RawLine, Redaction, SourceEvent, line};
+use super::{Grouper, RawLine, Redaction, SourceEvent, line, store::LogIdentity};
 
 /// Makes entries of the lines of one stream. Numbers them: the first is 1.
 #[derive(Debug)]
@@ -59,6 +59,26 @@ impl Processor {
         let first = self.seq + 1;
         self.seq = self.seq.saturating_add(lines);
         first..=self.seq
+    }
+
+    /// How many lines came from the source.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// Gives all that is held back, then the entry that another container goes on here: the one of
+    /// this id and name, which stand in its fields.
+    pub(crate) fn recreated(&mut self, by: &LogIdentity, at: LogTime, out: &mut Vec<LogLine>) {
+        self.flush(out);
+        let from = out.len();
+        let mut line = marked(LogMarker::Recreated, at);
+        for (name, value) in
+            [("containerId", by.container_id.to_string()), ("name", by.name.clone())]
+        {
+            line.fields.set(name.to_owned(), FieldValue::Text(value));
+        }
+        out.push(line);
+        self.number(from, out);
     }
 
     /// How many of the source's lines are in entries that were given, where that is all that was

@@ -1,6 +1,9 @@
 //! What a source of logs gives, and to whom.
 
+use std::sync::Arc;
+
 use kobel_wire::log::{LogMarker, LogOutput, LogTime};
+use tokio::sync::Notify;
 
 /// A line as its source read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,4 +36,20 @@ pub trait LogSink: Send + Sync {
     /// Takes what came at once, oldest first; leaves `events` empty, so that its space is used
     /// again.
     fn take(&self, events: &mut Vec<SourceEvent>);
+}
+
+/// Wakes a follow that waits: its container was started, its engine is back. Cloned freely.
+#[derive(Debug, Clone, Default)]
+pub struct Poke(Arc<Notify>);
+
+impl Poke {
+    /// Has it look at once. Without, it looks every few seconds.
+    pub fn now(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until somebody says so; at once, where that was since the last time.
+    pub async fn poked(&self) {
+        self.0.notified().await;
+    }
 }

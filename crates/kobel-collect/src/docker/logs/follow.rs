@@ -3,15 +3,12 @@
 use std::{fmt::Write, sync::Arc, time::Duration};
 
 use http_body_util::BodyExt;
-use kobel_hub::logs::{LogPosition, LogSink, RawLine, SourceEvent, stamp};
+use kobel_hub::logs::{LogPosition, LogSink, Poke, RawLine, SourceEvent, stamp};
 use kobel_wire::{
     ContainerId,
     log::{LogMarker, LogTime},
 };
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -76,17 +73,6 @@ pub struct Follower {
     events: Vec<SourceEvent>,
 }
 
-/// Wakes a follower that waits: its container was started, its engine is back. Cloned freely.
-#[derive(Debug, Clone, Default)]
-pub struct Poke(Arc<Notify>);
-
-impl Poke {
-    /// Has it look at once. Without, it looks every few seconds.
-    pub fn now(&self) {
-        self.0.notify_one();
-    }
-}
-
 /// A container, as the engine describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Run {
@@ -139,9 +125,10 @@ impl Follower {
         }
     }
 
-    /// What wakes it when it waits.
-    pub fn poke(&self) -> Poke {
-        self.poke.clone()
+    /// Woken by this when it waits.
+    pub fn poked_by(mut self, poke: Poke) -> Self {
+        self.poke = poke;
+        self
     }
 
     /// Follows until cancelled, or until there is nothing more to come.
@@ -394,7 +381,7 @@ impl Follower {
     async fn pause(&self, long: Duration) {
         // However often it is woken: never as fast as an engine can refuse.
         sleep(AGAIN.0.min(long)).await;
-        let _ = timeout(long.saturating_sub(AGAIN.0), self.poke.0.notified()).await;
+        let _ = timeout(long.saturating_sub(AGAIN.0), self.poke.poked()).await;
     }
 }
 

@@ -17,6 +17,6 @@ mod resume;
 mod source;
 
 pub use super::dial::{Connection, Dial, Dialing};
-pub use follow::{Ended, Follower, Poke, Start};
+pub use follow::{Ended, Follower, Start};
 pub use lines::{Framing, LINE_BYTES, Parts};
 pub use source::DockerLogs;

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use kobel_hub::logs::{LogStart, live::LogSource, queue::LogSender};
+use kobel_hub::logs::{LogStart, Poke, live::LogSource, queue::LogSender};
 use kobel_wire::{ContainerId, log::LogTime};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +24,7 @@ impl LogSource for DockerLogs {
         container: ContainerId,
         start: LogStart,
         sink: LogSender,
+        poke: Poke,
         cancel: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
         let dial = Arc::clone(&self.0);
@@ -33,7 +34,7 @@ impl LogSource for DockerLogs {
             LogStart::After(position) => Start::After(position),
         };
         Box::pin(async move {
-            let follower = Follower::new(dial, container, Arc::new(sink), start);
+            let follower = Follower::new(dial, container, Arc::new(sink), start).poked_by(poke);
             match follower.run(cancel).await {
                 Ended::Cancelled | Ended::Removed => Ok(()),
                 Ended::Refused(why) => {

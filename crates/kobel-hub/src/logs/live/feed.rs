@@ -32,18 +32,20 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Of a stream that goes on after `position`.
+    /// Of a container's log that goes on after `position`; `upto` of the source's lines in the stream
+    /// were another container's.
     pub(super) fn new(
         store: LogStore,
         identity: Arc<LogIdentity>,
         position: Option<LogPosition>,
+        upto: u64,
     ) -> Self {
         Self {
             store,
             identity,
             progress: position.map_or_else(Progress::default, Progress::from),
             times: VecDeque::new(),
-            upto: 0,
+            upto,
             waiting: Vec::new(),
             refused: None,
         }

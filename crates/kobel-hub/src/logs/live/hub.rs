@@ -1,7 +1,9 @@
 //! The tasks of the log streams.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -25,15 +27,16 @@ use tokio_util::sync::CancellationToken;
 use super::{
     KnownContainer, LogRequest, LogSources, TAIL,
     feed::Feed,
+    roster::{Roster, ToStream},
     stream::{Out, Stream},
 };
 use crate::{
     gate::NAMESPACE,
     live::ByScope,
     logs::{
-        LogStart, Redaction,
+        LogStart, Poke, Redaction,
         queue::{self, Limits, Taken},
-        store::LogStore,
+        store::{LogIdentity, LogStore},
     },
 };
 
@@ -42,6 +45,10 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// Requests that wait for the log streams, and those that wait for one. Full: whoever asks waits.
 const REQUESTS: usize = 4_096;
+
+/// Follows that wait for the one before to end. Full: the stream waits; it hands over the next one
+/// only when the one before has ended.
+const TURNS: usize = 1;
 
 /// So many events are worked on before others get their turn.
 const AT_ONCE: usize = 500;
@@ -100,11 +107,6 @@ pub struct LogHub {
     streams_made: u64,
 }
 
-struct Running {
-    requests: mpsc::Sender<LogRequest>,
-    number: u64,
-}
-
 impl LogHub {
     /// Log streams from these sources.
     pub fn new(sources: LogSources, redaction: Redaction) -> (Self, LogRequests) {
@@ -134,8 +136,8 @@ impl LogHub {
 
     /// Runs until cancelled.
     pub async fn run(mut self, server: Server, cancel: CancellationToken) {
-        let mut running: HashMap<LogStreamId, Running> = HashMap::new();
-        let mut tasks: JoinSet<(LogStreamId, u64)> = JoinSet::new();
+        let mut running = Roster::default();
+        let mut tasks: JoinSet<u64> = JoinSet::new();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -146,12 +148,7 @@ impl LogHub {
                     }
                 },
                 Some(ended) = tasks.join_next() => match ended {
-                    Ok((id, number)) => {
-                        // Another one may have begun meanwhile.
-                        if running.get(&id).is_some_and(|stream| stream.number == number) {
-                            running.remove(&id);
-                        }
-                    }
+                    Ok(number) => running.ended(number),
                     Err(error) => tracing::error!(%error, "a log stream ended by itself"),
                 },
             }
@@ -163,8 +160,8 @@ impl LogHub {
     async fn hand_on(
         &mut self,
         request: LogRequest,
-        running: &mut HashMap<LogStreamId, Running>,
-        tasks: &mut JoinSet<(LogStreamId, u64)>,
+        running: &mut Roster,
+        tasks: &mut JoinSet<u64>,
         server: &Server,
         cancel: &CancellationToken,
     ) {
@@ -174,18 +171,26 @@ impl LogHub {
             LogRequest::Leave { stream, .. } => (stream.clone(), false),
             LogRequest::Container(known) => {
                 let id = known.identity.stream();
-                self.known.insert(id.clone(), Arc::clone(known));
+                let new = self.known.insert(id.clone(), Arc::clone(known)).is_none();
+                self.succeed(known, new, running).await;
                 (id, store.is_some() && known.up && known.stored)
             }
             LogRequest::Gone(stream) => {
-                self.known.remove(stream);
+                if let Some(gone) = self.known.remove(stream) {
+                    running.gone(stream, &gone.identity);
+                    let mut known = self.known.values();
+                    let successor = known.find(|known| known.identity.succeeds(&gone.identity));
+                    if let Some(successor) = successor.cloned() {
+                        self.succeed(&successor, false, running).await;
+                    }
+                }
                 if let Some(store) = &store {
                     store.forget(stream);
                 }
                 (stream.clone(), false)
             }
         };
-        let mut request = request;
+        let mut request = ToStream::Request(request);
         if let Some(stream) = running.get(&id) {
             match stream.requests.send(request).await {
                 Ok(()) => return,
@@ -193,6 +198,7 @@ impl LogHub {
                 Err(back) => request = back.0,
             }
         }
+        let ToStream::Request(request) = request else { return };
         if !starts {
             return;
         }
@@ -203,11 +209,20 @@ impl LogHub {
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let number = self.streams_made;
         let (sink, lines) = queue::channel(Limits::default());
-        let following = cancel.child_token();
+        let (turns, mut next) = mpsc::channel(TURNS);
+        let (following, poke) = (cancel.child_token(), Poke::default());
         let known = self.known.get(&id).cloned();
         let stored = store.zip(known).filter(|(_, known)| known.stored);
         let redaction = Arc::clone(&self.redaction);
         let task = Task {
+            sources: self.sources.clone(),
+            store: self.store.clone(),
+            turns,
+            following: following.clone(),
+            poke: poke.clone(),
+            container: id.clone(),
+            up: false,
+            successors: VecDeque::new(),
             stream: Stream::new(
                 id.clone(),
                 number,
@@ -223,8 +238,8 @@ impl LogHub {
             volume: Arc::clone(&self.volume),
             seen: queue::Volume::default(),
         };
-        let _ = requests.send(request).await;
-        running.insert(id.clone(), Running { requests, number });
+        let _ = requests.send(ToStream::Request(request)).await;
+        running.insert(id.clone(), number, requests);
         let cancel = cancel.clone();
         tasks.spawn(async move {
             let _ended = following.clone().drop_guard();
@@ -232,10 +247,13 @@ impl LogHub {
                 Some((store, known)) => task.stored(&id, store, &known, redaction).await,
                 None => (task, LogStart::Tail(TAIL)),
             };
-            let follow = source.follow(id.container.clone(), start, sink, following);
+            let follow = source.follow(id.container.clone(), start, sink, poke, following);
             let (wrong, told) = oneshot::channel();
             let follow = async {
                 let _ = wrong.send(follow.await);
+                while let Some(Turn { follow, wrong }) = next.recv().await {
+                    let _ = wrong.send(follow.await);
+                }
                 // The stream ends when nobody needs it, not with its source.
                 std::future::pending::<()>().await;
             };
@@ -243,8 +261,25 @@ impl LogHub {
                 () = task.run(told, cancel) => {}
                 () = follow => {}
             }
-            (id, number)
+            number
         });
+    }
+
+    /// A container is there, `new` or not; the stream of one whose place it took goes on with it.
+    async fn succeed(&mut self, known: &Arc<KnownContainer>, new: bool, running: &mut Roster) {
+        let own = &known.identity;
+        // A service's only container has the place of the one before whatever it is called.
+        let only = new
+            && !self.known.values().any(|other| {
+                other.identity.container_id != own.container_id && other.identity.same_service(own)
+            });
+        let succeeds = |gone: &LogIdentity| own.succeeds(gone) || (only && own.same_service(gone));
+        if let Some(stream) = running.succeed(&own.stream(), succeeds) {
+            self.streams_made += 1;
+            let told = ToStream::Recreated(Arc::clone(known), self.streams_made);
+            // One that has just ended has no viewers.
+            let _ = stream.requests.send(told).await;
+        }
     }
 }
 
@@ -271,11 +306,28 @@ async fn why(told: &mut Option<oneshot::Receiver<Result<(), String>>>) -> Option
     }
 }
 
+/// Another follow for a stream, after the one before has ended.
+struct Turn {
+    follow: Pin<Box<dyn Future<Output = Result<(), String>> + Send>>,
+    wrong: oneshot::Sender<Result<(), String>>,
+}
+
 struct Task {
+    sources: LogSources,
+    store: Option<LogStore>,
+    turns: mpsc::Sender<Turn>,
+    following: CancellationToken,
+    /// Wakes the follow.
+    poke: Poke,
+    /// Which container is followed now, and whether it is known to run.
+    container: LogStreamId,
+    up: bool,
+    /// Containers that take their predecessors' place, as soon as all was read of these.
+    successors: VecDeque<(Arc<KnownContainer>, u64)>,
     stream: Stream,
     /// Whether the store needs it.
     kept: bool,
-    requests: mpsc::Receiver<LogRequest>,
+    requests: mpsc::Receiver<ToStream>,
     lines: queue::LogReceiver,
     server: Server,
     volume: Arc<LogVolume>,
@@ -298,7 +350,7 @@ impl Task {
             None => (LogStart::Tail(TAIL), Vec::new()),
         };
         let identity = Arc::new(known.identity.clone());
-        let feed = Feed::new(store, identity, before.position);
+        let feed = Feed::new(store, identity, before.position, 0);
         self.stream = self.stream.stored(redaction, feed, history);
         (self, start)
     }
@@ -316,7 +368,10 @@ impl Task {
                 () = cancel.cancelled() => break,
                 request = self.requests.recv() => match request {
                     None => break,
-                    Some(request) => self.request(request),
+                    Some(ToStream::Request(request)) => self.request(request),
+                    Some(ToStream::Recreated(known, number)) => {
+                        self.successors.push_back((known, number));
+                    }
                 },
                 taken = self.lines.take(), if flowing => match taken {
                     Some(taken) => self.take(taken).await,
@@ -325,6 +380,10 @@ impl Task {
                 wrong = why(&mut told), if !flowing => {
                     told = None;
                     self.stream.ended(wrong.as_deref(), Instant::now(), Timestamp::now());
+                }
+                () = async {}, if !flowing && told.is_none() && !self.successors.is_empty() => {
+                    told = self.go_on().await;
+                    flowing = told.is_some();
                 }
                 () = sleep_until(deadline.unwrap_or(idle)), if deadline.is_some() => {
                     self.stream.tick(Instant::now(), Timestamp::now());
@@ -343,16 +402,78 @@ impl Task {
         self.volume.streams.fetch_sub(1, Relaxed);
     }
 
+    /// What is known of the container that is followed.
+    fn knows(&mut self, known: &KnownContainer) {
+        if known.up && !std::mem::replace(&mut self.up, known.up) {
+            self.poke.now();
+        }
+        self.up = known.up;
+        self.kept = self.stream.rename(&known.identity) && known.up;
+    }
+
+    /// Follows the container that took the place of the one before; says where its end is told.
+    async fn go_on(&mut self) -> Option<oneshot::Receiver<Result<(), String>>> {
+        let (known, number) = self.successors.pop_front()?;
+        let id = known.identity.stream();
+        let (mut stored, mut start) = (None, LogStart::All);
+        if let Some(store) = self.store.clone().filter(|_| known.stored) {
+            let before = store.resume(&id, 0).await;
+            if let Some(position) = before.position {
+                start = LogStart::After(position);
+            }
+            let identity = Arc::new(known.identity.clone());
+            stored = Some((store, identity, before.position));
+        }
+        let (now, wall) = (Instant::now(), Timestamp::now());
+        self.stream.recreated(&known.identity, number, stored, now, wall);
+        (self.container, self.up) = (id.clone(), false);
+        self.knows(&known);
+        let source = self.sources.of(id.device)?;
+        let (sink, lines) = queue::channel(Limits::default());
+        (self.lines, self.seen) = (lines, queue::Volume::default());
+        let follow =
+            source.follow(id.container, start, sink, self.poke.clone(), self.following.clone());
+        let (wrong, told) = oneshot::channel();
+        // There is room: the follow before has ended.
+        self.turns.send(Turn { follow, wrong }).await.ok()?;
+        Some(told)
+    }
+
     fn request(&mut self, request: LogRequest) {
         match request {
-            LogRequest::Enter { socket, access, options, .. } => {
-                self.stream.enter(socket, access, options, Instant::now(), Timestamp::now());
+            LogRequest::Enter { socket, stream, access, options } => {
+                self.stream.enter(
+                    &stream,
+                    socket,
+                    access,
+                    options,
+                    Instant::now(),
+                    Timestamp::now(),
+                );
             }
-            LogRequest::Leave { socket, .. } => self.stream.leave(socket),
+            LogRequest::Leave { socket, stream } => self.stream.leave(&stream, socket),
             LogRequest::Container(known) => {
-                self.kept = self.stream.rename(&known.identity) && known.up;
+                let id = known.identity.stream();
+                // It is not followed yet: this is what is known of it by now.
+                if let Some((waits, _)) =
+                    self.successors.iter_mut().find(|(waits, _)| waits.identity.stream() == id)
+                {
+                    *waits = known;
+                    return;
+                }
+                if id == self.container {
+                    self.knows(&known);
+                }
             }
-            LogRequest::Gone(_) => self.kept = false,
+            LogRequest::Gone(id) => {
+                let waiting = self.successors.iter_mut().find(|(w, _)| w.identity.stream() == id);
+                if let Some((waits, _)) = waiting {
+                    let last = KnownContainer { up: false, ..(**waits).clone() };
+                    *waits = Arc::new(last);
+                } else if id == self.container {
+                    self.kept = !self.successors.is_empty();
+                }
+            }
         }
     }
 

@@ -68,6 +68,8 @@ impl Keeper {
         for container in listed.chain(&update.containers) {
             self.container(container, &mut told);
         }
+        // Whose place a container took is gone before it comes.
+        told.sort_by_key(|request| !matches!(request, LogRequest::Gone(_)));
         told
     }
 

@@ -8,6 +8,7 @@ mod feed;
 mod hub;
 mod keeper;
 mod ring;
+mod roster;
 mod sources;
 mod stream;
 

@@ -10,17 +10,19 @@ use std::{
 use kobel_wire::{ContainerId, DeviceUuid};
 use tokio_util::sync::CancellationToken;
 
-use crate::logs::{LogStart, queue::LogSender};
+use crate::logs::{LogStart, Poke, queue::LogSender};
 
 /// Gives the lines of a device's containers.
 pub trait LogSource: Send + Sync {
     /// Follows a container until cancelled, from `start` on. Ends by itself when the
-    /// container is gone and all was told, or with what is wrong and what to do.
+    /// container is gone and all was told, or with what is wrong and what to do. `poke` says when
+    /// the container was started.
     fn follow(
         &self,
         container: ContainerId,
         start: LogStart,
         sink: LogSender,
+        poke: Poke,
         cancel: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use kobel_fanout::{Frame, Loss, Policy as FramePolicy, Room, SocketId, Stretch};
 use kobel_wire::{
-    Timestamp,
+    DeviceUuid, Timestamp,
     event::{ErrorCode, ErrorEvent, Seq},
     log::{LogBatch, LogGap, LogHistory, LogLine, LogStreamId},
 };
@@ -17,7 +17,11 @@ use crate::{
     access::Access,
     gate::NAMESPACE,
     live::{Policy, Subject},
-    logs::{LogFilter, Processor, Redaction, SourceEvent, queue::Taken, store::LogIdentity},
+    logs::{
+        LogFilter, LogPosition, Processor, Redaction, SourceEvent,
+        queue::Taken,
+        store::{LogIdentity, LogStore},
+    },
 };
 
 /// How long lines wait for others.
@@ -50,9 +54,19 @@ pub(super) enum Out {
     Leave(SocketId, Room),
 }
 
+/// A name of the stream: the container's, and those of the containers whose place it took, as long
+/// as somebody follows by them.
+struct Name {
+    id: LogStreamId,
+    /// Names it among those of the process.
+    number: u64,
+}
+
 /// A viewer of the stream.
 struct Member {
     socket: SocketId,
+    /// By which name.
+    id: LogStreamId,
     filter: u64,
     audience: Room,
 }
@@ -64,9 +78,12 @@ struct Audience {
     members: u32,
 }
 
-/// What a filter lets pass, and to whom.
+/// What a filter lets pass, and to whom; all follow by the same name.
 struct Group {
     number: u64,
+    id: LogStreamId,
+    /// The name's number.
+    name: u64,
     filter: LogFilter,
     audiences: Vec<Audience>,
     waiting: Vec<Arc<RawValue>>,
@@ -79,15 +96,16 @@ struct Group {
 /// A viewer that waits until the lines before are there.
 struct Newcomer {
     socket: SocketId,
+    id: LogStreamId,
     access: Arc<Access>,
     options: LogOptions,
 }
 
-/// One container's log.
+/// One container's log; also of those that take its place, one after the other.
 pub(super) struct Stream {
-    id: LogStreamId,
-    /// Names the stream among those of the process.
-    number: u64,
+    /// The container's own name last.
+    names: Vec<Name>,
+    device: DeviceUuid,
     epoch: Arc<str>,
     policy: Arc<dyn Policy + Sync>,
     processor: Processor,
@@ -113,8 +131,8 @@ impl Stream {
         now: Instant,
     ) -> Self {
         Self {
-            id,
-            number,
+            device: id.device,
+            names: vec![Name { id, number }],
             epoch,
             policy,
             processor: Processor::new(redaction, TRACE, 0),
@@ -153,6 +171,30 @@ impl Stream {
         self.feed.is_some()
     }
 
+    /// Another container goes on: what follows is its log, under its name and those before. The
+    /// source of the one before has ended. Where it is stored: where, and from which position on.
+    pub(super) fn recreated(
+        &mut self,
+        by: &LogIdentity,
+        number: u64,
+        stored: Option<(LogStore, Arc<LogIdentity>, Option<LogPosition>)>,
+        now: Instant,
+        wall: Timestamp,
+    ) {
+        self.close(now, wall);
+        self.settle(now, wall);
+        let upto = self.processor.lines();
+        self.feed =
+            stored.map(|(store, identity, position)| Feed::new(store, identity, position, upto));
+        let mut lines = Vec::new();
+        self.processor.recreated(by, wall.into(), &mut lines);
+        self.lines(lines, now, wall);
+        self.hand_over();
+        let Self { names, members, .. } = self;
+        names.retain(|name| members.iter().any(|member| member.id == name.id));
+        names.push(Name { id: by.stream(), number });
+    }
+
     /// What is to be done, oldest first.
     pub(super) fn take_out(&mut self) -> Vec<Out> {
         std::mem::take(&mut self.out)
@@ -170,17 +212,18 @@ impl Stream {
         [loading, due, self.processor.deadline()].into_iter().flatten().min()
     }
 
-    /// A viewer wants lines; in place of those that it wanted before.
+    /// A viewer wants lines by this name; in place of those that it wanted before by it.
     pub(super) fn enter(
         &mut self,
+        id: &LogStreamId,
         socket: SocketId,
         access: Arc<Access>,
         options: LogOptions,
         now: Instant,
         wall: Timestamp,
     ) {
-        self.leave(socket);
-        let newcomer = Newcomer { socket, access, options };
+        self.leave(id, socket);
+        let newcomer = Newcomer { socket, id: id.clone(), access, options };
         if self.loading.is_some() {
             self.newcomers.push(newcomer);
         } else {
@@ -189,11 +232,10 @@ impl Stream {
     }
 
     /// A viewer wants no more.
-    pub(super) fn leave(&mut self, socket: SocketId) {
-        self.newcomers.retain(|newcomer| newcomer.socket != socket);
-        let Some(at) = self.members.iter().position(|member| member.socket == socket) else {
-            return;
-        };
+    pub(super) fn leave(&mut self, id: &LogStreamId, socket: SocketId) {
+        self.newcomers.retain(|newcomer| (newcomer.socket, &newcomer.id) != (socket, id));
+        let place = self.members.iter().position(|m| (m.socket, &m.id) == (socket, id));
+        let Some(at) = place else { return };
         let member = self.members.swap_remove(at);
         self.out.push(Out::Leave(socket, member.audience.clone()));
         let Some(place) = self.groups.iter().position(|group| group.number == member.filter) else {
@@ -254,15 +296,17 @@ impl Stream {
         self.close(now, wall);
         self.settle(now, wall);
         let Some(message) = wrong else { return };
-        let error = ErrorEvent {
-            code: ErrorCode::Unavailable,
-            message: message.to_owned(),
-            kind: Some("container".into()),
-            id: Some(self.id.container.to_string()),
-        };
-        if let Some(frame) = frame("error", &error, FramePolicy::Deliver) {
-            let sockets = self.members.iter().map(|member| member.socket);
-            self.out.extend(sockets.map(|socket| Out::Emit(socket, Arc::clone(&frame))));
+        for name in &self.names {
+            let error = ErrorEvent {
+                code: ErrorCode::Unavailable,
+                message: message.to_owned(),
+                kind: Some("container".into()),
+                id: Some(name.id.container.to_string()),
+            };
+            if let Some(frame) = frame("error", &error, FramePolicy::Deliver) {
+                let members = self.members.iter().filter(|member| member.id == name.id);
+                self.out.extend(members.map(|m| Out::Emit(m.socket, Arc::clone(&frame))));
+            }
         }
     }
 
@@ -292,16 +336,16 @@ impl Stream {
     }
 
     fn may_see(&self, access: &Access) -> bool {
-        self.policy.may_see(access, Subject::Device(self.id.device))
+        self.policy.may_see(access, Subject::Device(self.device))
     }
 
     /// Gives a viewer the lines before, and the following from then on.
     fn welcome(&mut self, newcomer: Newcomer, _now: Instant, wall: Timestamp) {
-        let Newcomer { socket, access, options } = newcomer;
+        let Newcomer { socket, id, access, options } = newcomer;
         if !self.may_see(&access) {
             return;
         }
-        let place = self.group_of(&options.filter);
+        let place = self.group_of(&id, &options.filter);
         // What waits is among the lines before: it goes to the others first.
         self.send(place, wall);
         let known = options
@@ -321,12 +365,12 @@ impl Stream {
             complete = first <= after + 1;
             if !complete {
                 let (from, to) = (after + 1, first - 1);
-                let frame = gap(&self.id, Stretch { from, to, count: to - from + 1 });
+                let frame = gap(&id, Stretch { from, to, count: to - from + 1 });
                 self.out.extend(frame.map(|frame| Out::Emit(socket, frame)));
             }
         }
         let logs: Vec<_> = logs.into_iter().cloned().collect();
-        let history = LogHistory { stream_id: &self.id, epoch: &self.epoch, logs: &logs, complete };
+        let history = LogHistory { stream_id: &id, epoch: &self.epoch, logs: &logs, complete };
         let history = frame("logHistory", &history, FramePolicy::Deliver);
         self.out.extend(history.map(|frame| Out::Emit(socket, frame)));
 
@@ -339,23 +383,28 @@ impl Stream {
             }
             None => {
                 self.groups_made += 1;
-                let room = Room::from(format!("logs|{}|{}", self.number, self.groups_made));
+                let room = Room::from(format!("logs|{}|{}", group.name, self.groups_made));
                 group.audiences.push(Audience { access, room: room.clone(), members: 1 });
                 room
             }
         };
-        self.members.push(Member { socket, filter: number, audience: room.clone() });
+        self.members.push(Member { socket, id, filter: number, audience: room.clone() });
         self.out.push(Out::Join(socket, room));
     }
 
-    /// The place of the group with this filter.
-    fn group_of(&mut self, filter: &LogFilter) -> usize {
-        if let Some(place) = self.groups.iter().position(|group| group.filter == *filter) {
+    /// The place of the group with this filter, by this name.
+    fn group_of(&mut self, id: &LogStreamId, filter: &LogFilter) -> usize {
+        let known = self.groups.iter().position(|group| group.id == *id && group.filter == *filter);
+        if let Some(place) = known {
             return place;
         }
+        let name = self.names.iter().find(|name| name.id == *id);
+        let name = name.or(self.names.last()).map_or(0, |name| name.number);
         self.groups_made += 1;
         self.groups.push(Group {
             number: self.groups_made,
+            id: id.clone(),
+            name,
             filter: filter.clone(),
             audiences: Vec::new(),
             waiting: Vec::new(),
@@ -403,13 +452,13 @@ impl Stream {
         group.bytes = 0;
         let waiting = std::mem::take(&mut group.waiting);
         let Some(stretch) = group.stretch.take() else { return };
-        let batch = LogBatch { stream_id: &self.id, logs: &waiting, timestamp: wall.as_millis() };
+        let batch = LogBatch { stream_id: &group.id, logs: &waiting, timestamp: wall.as_millis() };
         let Some(frame) = frame("logBatch", &batch, FramePolicy::DropOldest) else { return };
-        let id = self.id.clone();
+        let id = group.id.clone();
         let tell = Arc::new(move |lost: Stretch| gap(&id, lost));
-        let frame = frame.with_loss(Loss { stream: self.number, stretch, tell });
+        let frame = frame.with_loss(Loss { stream: group.name, stretch, tell });
         for audience in &group.audiences {
-            if self.policy.may_see(&audience.access, Subject::Device(self.id.device)) {
+            if self.policy.may_see(&audience.access, Subject::Device(self.device)) {
                 self.out.push(Out::Publish(audience.room.clone(), Arc::clone(&frame)));
             }
         }
@@ -420,10 +469,13 @@ impl Stream {
         for place in 0..self.groups.len() {
             self.send(place, wall);
         }
-        let Some(frame) = gap(&self.id, Stretch { from, to, count: to - from + 1 }) else { return };
-        for audience in self.groups.iter().flat_map(|group| &group.audiences) {
-            if self.may_see(&audience.access) {
-                self.out.push(Out::Publish(audience.room.clone(), Arc::clone(&frame)));
+        for group in &self.groups {
+            let lost = Stretch { from, to, count: to - from + 1 };
+            let Some(frame) = gap(&group.id, lost) else { continue };
+            for audience in &group.audiences {
+                if self.may_see(&audience.access) {
+                    self.out.push(Out::Publish(audience.room.clone(), Arc::clone(&frame)));
+                }
             }
         }
     }

@@ -40,6 +40,26 @@ impl LogIdentity {
         }
     }
 
+    /// Whether a container took the place of `before`: it has its name. While Compose makes another,
+    /// both are there, and the new one's name has the old one's short id in front.
+    pub(crate) fn succeeds(&self, before: &Self) -> bool {
+        let old = before.container_id.to_string();
+        let own = old
+            .get(..12)
+            .and_then(|short| self.name.strip_prefix(short)?.strip_prefix('_'))
+            .unwrap_or(&self.name);
+        self.device_uuid == before.device_uuid
+            && self.container_id != before.container_id
+            && own == before.name
+    }
+
+    /// Whether both are of one Compose service.
+    pub(crate) fn same_service(&self, other: &Self) -> bool {
+        self.device_uuid == other.device_uuid
+            && self.service.is_some()
+            && (&self.project, &self.service) == (&other.project, &other.service)
+    }
+
     /// The stream's name on the wire.
     pub fn stream(&self) -> LogStreamId {
         LogStreamId { device: self.device_uuid, container: self.container_id.clone() }

@@ -29,6 +29,10 @@ impl Policy for Switch {
     }
 }
 
+fn id() -> LogStreamId {
+    "0198c0de-0000-7000-8000-0000000000ab:0123456789ab".parse().unwrap()
+}
+
 struct World {
     stream: Stream,
     start: Instant,
@@ -42,11 +46,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let id = "0198c0de-0000-7000-8000-0000000000ab:0123456789ab".parse().unwrap();
         let (start, switch) = (Instant::now(), Switch::default());
         let policy = Arc::new(switch.clone());
         let redaction = Arc::new(Redaction::none());
-        let stream = Stream::new(id, 1, "e1".into(), policy, redaction, start);
+        let stream = Stream::new(id(), 1, "e1".into(), policy, redaction, start);
         let (rooms, got, frames) = (HashMap::new(), HashMap::new(), HashSet::new());
         Self { stream, start, rooms, got, frames, sent: 0, switch }
     }
@@ -113,7 +116,7 @@ impl World {
 
     fn enter(&mut self, socket: u64, ms: u64, options: LogOptions) -> SocketId {
         let (socket, now) = (SocketId::from_raw(socket), self.now(ms));
-        self.stream.enter(socket, access(DeviceScope::All), options, now, wall(ms));
+        self.stream.enter(&id(), socket, access(DeviceScope::All), options, now, wall(ms));
         self.deliver();
         socket
     }
@@ -204,7 +207,7 @@ fn viewers_with_equal_filters_share_what_is_sent() {
     let only = DeviceScope::Only(BTreeSet::new());
     let socket = SocketId::from_raw(99);
     let now = world.now(2_000);
-    world.stream.enter(socket, access(only), options(&few), now, wall(2_000));
+    world.stream.enter(&id(), socket, access(only), options(&few), now, wall(2_000));
     world.deliver();
     world.lines(2_010, 9);
     world.tick(2_110);
@@ -332,7 +335,7 @@ proptest! {
                 }
                 1 if few_only.get(&socket) == Some(&false) => {
                     let known = world.numbers(SocketId::from_raw(socket)).last().copied();
-                    world.stream.leave(SocketId::from_raw(socket));
+                    world.stream.leave(&id(), SocketId::from_raw(socket));
                     world.deliver();
                     world.lines(ms, count % 7);
                     world.enter(socket, ms, since("e1", known.unwrap_or(0)));
@@ -353,4 +356,46 @@ proptest! {
             prop_assert!(!numbers.is_empty() || expected.is_empty() || few);
         }
     }
+}
+
+#[test]
+fn another_container_goes_on_in_the_same_stream() {
+    let mut world = World::settled(3);
+    let socket = world.enter(1, 2_000, LogOptions::default());
+    world.lines(2_010, 2);
+    let by: LogIdentity = serde_json::from_value(json!({
+        "deviceUuid": id().device, "deviceName": "host", "containerId": "ba9876543210",
+        "name": "web", "image": "x",
+    }))
+    .unwrap();
+    let now = world.now(2_050);
+    world.stream.recreated(&by, 2, None, now, wall(2_050));
+    // Somebody comes by the new name, and the first goes on by the old one.
+    let other = SocketId::from_raw(2);
+    world.stream.enter(
+        &by.stream(),
+        other,
+        access(DeviceScope::All),
+        LogOptions::default(),
+        now,
+        wall(2_050),
+    );
+    world.lines(2_060, 2);
+    world.tick(2_400);
+    assert_eq!(world.numbers(socket), (1..=8).collect::<Vec<_>>());
+    assert_eq!(world.numbers(other), (1..=8).collect::<Vec<_>>());
+    for (socket, name) in [(socket, id()), (other, by.stream())] {
+        for (event, data) in &world.got[&socket] {
+            assert_eq!(data["streamId"], json!(name), "{event}");
+        }
+    }
+    let marker = world.got[&other][0].1["logs"][5].clone();
+    assert_eq!(marker["marker"], "recreated");
+    assert_eq!(marker["fields"], json!({ "containerId": "ba9876543210", "name": "web" }));
+    // Leaving by one name leaves the other alone.
+    world.stream.leave(&by.stream(), socket);
+    assert!(!world.stream.is_unwatched());
+    world.stream.leave(&by.stream(), other);
+    world.stream.leave(&id(), socket);
+    assert!(world.stream.is_unwatched());
 }
