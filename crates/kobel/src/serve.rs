@@ -154,7 +154,13 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         running.await;
         "the hub"
     });
-    let agents = AgentLinks::new(store.clone(), handle.clone(), ingest.clone(), sources.clone());
+    let agents = AgentLinks::new(
+        store.clone(),
+        handle.clone(),
+        ingest.clone(),
+        log_sources.clone(),
+        sources.clone(),
+    );
     let ending = agents.clone();
     tasks.spawn(async move {
         ending.ended().await;

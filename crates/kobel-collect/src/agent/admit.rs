@@ -84,6 +84,7 @@ const MANY: &[Part] = &[
             leaf(6),
         ],
     },
+    Part { field: 5, within: &[leaf(2)] },
 ];
 
 /// Reads a message; its parts are counted before anything is made of them.

@@ -3,9 +3,12 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use kobel_hub::demand::{Need, UNWATCHED};
+use kobel_hub::{
+    demand::{Need, UNWATCHED},
+    logs::LogStart,
+};
 use kobel_wire::{
-    SourceKind, Timestamp,
+    ContainerId, SourceKind, Timestamp,
     proto::{
         AgentHello, AgentMessage, DeviceClaims, HubMessage, HubRefusal, HubWelcome, RefusalCode,
         agent_message, hub_message,
@@ -14,7 +17,7 @@ use kobel_wire::{
 use prost::Message;
 use tokio::time::Instant;
 
-use super::{Claim, Outbox, VERSIONS, convert, identity};
+use super::{Claim, Outbox, VERSIONS, convert, identity, logs};
 
 /// How many devices are claimed in one message. The next portion goes when this one is answered.
 const PORTION: usize = 500;
@@ -29,6 +32,8 @@ pub struct Hello {
     pub software: String,
     /// How its devices are read.
     pub source: SourceKind,
+    /// Whether it gives the logs of containers.
+    pub logs: bool,
 }
 
 /// What a [`super::Feed`] must hear of.
@@ -42,6 +47,28 @@ pub enum Event {
     Inventory(u32),
     /// The hub does not take a device from this agent (any longer); the reason, for people.
     Released(u32, String),
+    /// Something about logs. The link sees to it itself.
+    Logs(LogEvent),
+}
+
+/// What the hub says of logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogEvent {
+    /// It wants the log of a container, by this number from now on.
+    Follow {
+        /// The number.
+        follow: u64,
+        /// The device.
+        device: u32,
+        /// The container.
+        container: ContainerId,
+        /// From where on.
+        start: LogStart,
+    },
+    /// It does not want it any more.
+    Stop(u64),
+    /// It took in so many bytes, since the connection began.
+    Ack(u64),
 }
 
 /// Why the hub does not go on with the agent.
@@ -146,6 +173,7 @@ impl Client {
                     instance: self.hello.instance.clone(),
                     run: self.run.clone(),
                     source: convert::source(self.hello.source).into(),
+                    logs: self.hello.logs,
                 })
             }
             Phase::Claiming(from) => {
@@ -198,6 +226,17 @@ impl Client {
                 .into_iter()
                 .filter_map(|device| self.release(device, released.reason.clone()))
                 .collect()),
+            Some(hub_message::Body::LogFollow(follow)) => {
+                let (container, start) = logs::start_of(&follow)
+                    .filter(|_| self.has(follow.device))
+                    .ok_or_else(|| Refused::Protocol("a follow of no container".into()))?;
+                let (device, follow) = (follow.device, follow.follow);
+                Ok(vec![Event::Logs(LogEvent::Follow { follow, device, container, start })])
+            }
+            Some(hub_message::Body::LogStop(stop)) => {
+                Ok(vec![Event::Logs(LogEvent::Stop(stop.follow))])
+            }
+            Some(hub_message::Body::LogAck(ack)) => Ok(vec![Event::Logs(LogEvent::Ack(ack.bytes))]),
             // Something that a later version says beside the rest.
             None => Ok(Vec::new()),
         }

@@ -185,7 +185,7 @@ pub(super) fn container(device: u32, container: &Container) -> ContainerReport {
 }
 
 /// The id's digits as bytes. A last odd digit, which no engine gives, is left out.
-fn id_bytes(id: &ContainerId) -> Vec<u8> {
+pub(super) fn id_bytes(id: &ContainerId) -> Vec<u8> {
     let digit = |b: u8| (b as char).to_digit(16).unwrap_or_default() as u8;
     let (pairs, _) = id.as_str().as_bytes().as_chunks::<2>();
     pairs.iter().map(|[high, low]| digit(*high) << 4 | digit(*low)).collect()

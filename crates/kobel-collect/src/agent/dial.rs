@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, stream::SplitSink};
+use kobel_hub::logs::live::LogSource;
 use kobel_wire::Timestamp;
 use tokio::{
     net::TcpStream,
@@ -32,8 +33,8 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Claim, Client, DEAD, Event, Hello, MAX_MESSAGE, Outbox, PATH, PING, STALL, SUBPROTOCOL, Socket,
-    backoff::Backoff, client::Refused, tls::Tls,
+    Claim, Client, DEAD, Event, Hello, LogEvent, MAX_MESSAGE, Outbox, PATH, PING, STALL,
+    SUBPROTOCOL, Socket, backoff::Backoff, client::Refused, logs::Following, tls::Tls,
 };
 use crate::text::clean;
 
@@ -115,6 +116,9 @@ pub trait Feed: Send {
 
     /// Puts it in.
     fn fill(&mut self, outbox: &mut Outbox, wall: Timestamp, now: Instant);
+
+    /// Where the logs of a device's containers come from, if from anywhere.
+    fn logs(&self, device: u32) -> Option<Arc<dyn LogSource>>;
 
     /// Hears what the hub says.
     fn event(&mut self, event: Event, outbox: &mut Outbox, wall: Timestamp, now: Instant);
@@ -268,13 +272,14 @@ impl Dialer {
             }
         };
         let (mut link, lost) = {
-            let mut link = Link::new(socket);
+            let mut link = Link::new(socket, cancel);
             let lost = link.run(self, client, feed, cancel).await;
             (link, lost)
         };
         if matches!(lost, Lost::Cancelled) {
             let _ = timeout(FAREWELL, link.farewell()).await;
         }
+        link.logs.close().await;
         lost
     }
 
@@ -358,12 +363,13 @@ struct Link {
     stream: futures_util::stream::SplitStream<WebSocketStream<Box<dyn Socket>>>,
     sink: Option<Sink>,
     writing: Option<Writing>,
+    logs: Following,
 }
 
 impl Link {
-    fn new(socket: WebSocketStream<Box<dyn Socket>>) -> Self {
+    fn new(socket: WebSocketStream<Box<dyn Socket>>, cancel: &CancellationToken) -> Self {
         let (sink, stream) = socket.split();
-        Self { stream, sink: Some(sink), writing: None }
+        Self { stream, sink: Some(sink), writing: None, logs: Following::new(cancel) }
     }
 
     async fn run<F: Feed>(
@@ -405,6 +411,10 @@ impl Link {
                     }
                     let wall = Timestamp::now();
                     for event in events {
+                        if let Event::Logs(event) = event {
+                            self.log_event(event, feed);
+                            continue;
+                        }
                         if let Event::Released(device, reason) = &event {
                             if was_open {
                                 dialer.progress.devices.fetch_sub(1, Relaxed);
@@ -422,6 +432,7 @@ impl Link {
                     }
                 }
                 () = feed.ready() => dialer.fill(feed, client),
+                () = self.logs.ready() => {}
                 _ = ping.tick() => ping_due = true,
                 () = sleep_until(heard + DEAD) => {
                     return Lost::ForNow(format!("nothing was heard for {} s", DEAD.as_secs()));
@@ -436,7 +447,10 @@ impl Link {
             Message::Ping(Bytes::new())
         } else {
             let before = client.outbox.passed().samples;
-            let Some(bytes) = client.next(Timestamp::now(), Instant::now()) else {
+            // Lines come after what was read of the hosts.
+            let wall = Timestamp::now();
+            let bytes = client.next(wall, Instant::now());
+            let Some(bytes) = bytes.or_else(|| self.logs.next(wall)) else {
                 self.sink = Some(sink);
                 return;
             };
@@ -451,6 +465,17 @@ impl Link {
             };
             (sink, result)
         }));
+    }
+
+    fn log_event<F: Feed>(&mut self, event: LogEvent, feed: &F) {
+        match event {
+            LogEvent::Follow { follow, device, container, start } => match feed.logs(device) {
+                Some(source) => self.logs.follow(follow, container, start, source),
+                None => self.logs.refuse(follow, "the agent cannot read the logs of this device"),
+            },
+            LogEvent::Stop(follow) => self.logs.stop(follow),
+            LogEvent::Ack(bytes) => self.logs.acked(bytes),
+        }
     }
 
     async fn farewell(&mut self) {

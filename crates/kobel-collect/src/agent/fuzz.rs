@@ -12,7 +12,7 @@ use kobel_wire::{DeviceId, DeviceUuid, Role, Timestamp};
 use tokio::time::Instant;
 
 use super::{
-    Claim, Client, Hello,
+    Claim, Client, Hello, LogRelay,
     registry::Registry,
     session::{Session, Step},
 };
@@ -24,13 +24,15 @@ pub fn receive(mut bytes: &[u8]) {
     let access = Arc::new(Access { role: Role::Agent, devices: DeviceScope::All });
     let seat = registry.enter(CredentialId::Token(1), access);
     let (ingest, _inbox) = ingest::channel();
-    let mut session = Session::new(registry, ingest, Arc::default(), seat.link);
+    let mut session =
+        Session::new(registry, ingest, Arc::default(), seat.link, LogRelay::default());
     let wall = Timestamp::from_millis(1_795_000_000_000);
     let now = Instant::now();
     let hello = Hello {
         instance: "fuzz".to_owned(),
         software: String::new(),
         source: kobel_wire::SourceKind::Agent,
+        logs: true,
     };
     let claim = |key: &str| Claim {
         key: key.to_owned(),

@@ -9,6 +9,7 @@ use kobel_hub::{
     demand::Demand,
     hub::HubHandle,
     ingest::Ingest,
+    logs::live::LogSources,
     store::{DeviceKey, Store},
 };
 use kobel_wire::{
@@ -32,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     AgentSnapshot, DEAD, MAX_MESSAGE, PING, RefusedReason, STALL,
+    logs::LogRelay,
     registry::{Registry, Seat},
     session::{Session, Step, refusal, say},
     stats::AgentStats,
@@ -59,6 +61,8 @@ struct Shared {
     store: Store,
     hub: HubHandle,
     ingest: Ingest,
+    sources: LogSources,
+    logs: LogRelay,
     registry: Registry,
     stats: Arc<AgentStats>,
     /// One task for each link.
@@ -97,12 +101,21 @@ impl From<HubRefusal> for Ended {
 }
 
 impl AgentLinks {
-    /// No links yet. When `cancel` is cancelled they end, and [`Self::ended`] waits for that.
-    pub fn new(store: Store, hub: HubHandle, ingest: Ingest, cancel: CancellationToken) -> Self {
+    /// No links yet. The logs of their devices go into `sources`. When `cancel` is cancelled they end,
+    /// and [`Self::ended`] waits for that.
+    pub fn new(
+        store: Store,
+        hub: HubHandle,
+        ingest: Ingest,
+        sources: LogSources,
+        cancel: CancellationToken,
+    ) -> Self {
         Self(Arc::new(Shared {
             store,
             hub,
             ingest,
+            sources,
+            logs: LogRelay::default(),
             registry: Registry::default(),
             stats: Arc::default(),
             tasks: TaskTracker::new(),
@@ -187,7 +200,8 @@ impl Shared {
         let Seat { link, mailbox } =
             self.registry.enter(principal.credential, Arc::clone(&principal.access));
         let stats = Arc::clone(&self.stats);
-        let session = Session::new(self.registry.clone(), self.ingest.clone(), stats, link);
+        let logs = self.logs.clone();
+        let session = Session::new(self.registry.clone(), self.ingest.clone(), stats, link, logs);
         let seat = Seat { link, mailbox };
         let mut task = LinkTask { shared: self, principal, seat, session, socket };
         let ended = task.run().await;
@@ -233,6 +247,13 @@ impl<S: Socket> LinkTask<'_, S> {
                     let letters = self.seat.mailbox.take();
                     if let Some(words) = letters.end {
                         return words.into();
+                    }
+                    for command in letters.logs {
+                        if let Some(say) = self.session.log_command(command)
+                            && let Err(ended) = self.say(&say).await
+                        {
+                            return ended;
+                        }
                     }
                     self.session.lost(letters.lost)
                 }
@@ -305,6 +326,12 @@ impl<S: Socket> LinkTask<'_, S> {
                 let admitted = self.session.claimed(claims, stored, wall);
                 let uuids: Vec<_> = admitted.devices.iter().map(|d| d.device_uuid).collect();
                 self.shared.hub.add_devices(admitted.devices, demand).await;
+                for device in &uuids {
+                    if let Some(source) = self.session.log_source(*device) {
+                        self.shared.sources.set(*device, source);
+                    }
+                    self.shared.logs.attach(*device, self.seat.link, &self.seat.mailbox);
+                }
                 for device in uuids {
                     // Behind what the link before may have said of it at its end.
                     self.shared.ingest.state(device, DeviceState::Online, None);

@@ -18,6 +18,7 @@ mod dial;
 pub mod fuzz;
 mod identity;
 mod links;
+mod logs;
 mod outbox;
 mod registry;
 mod session;
@@ -31,9 +32,10 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use kobel_wire::{Engine, Facts};
 
-pub use client::{Client, Event, Hello};
+pub use client::{Client, Event, Hello, LogEvent};
 pub use dial::{DialError, Dialer, Feed, Hub, HubUrlError, Progress};
 pub use links::{AgentLinks, Socket};
+pub use logs::LogRelay;
 pub use outbox::Outbox;
 pub use stats::{AgentSnapshot, RefusedReason};
 

@@ -14,6 +14,8 @@ use kobel_hub::access::{Access, CredentialId};
 use kobel_wire::{DeviceUuid, proto::HubRefusal};
 use tokio::{sync::Notify, time::Instant};
 
+use super::logs::Command;
+
 /// How long a run without a link is remembered: agents keep reports for an hour.
 const REMEMBERED: Duration = Duration::from_secs(2 * 3_600);
 
@@ -54,10 +56,13 @@ pub(super) struct Letters {
     pub(super) lost: Vec<DeviceUuid>,
     /// The link must end, with these words to the agent.
     pub(super) end: Option<HubRefusal>,
+    /// Logs that are to be asked for or given up, in order. Bounded by those that are followed.
+    pub(super) logs: Vec<Command>,
 }
 
 impl Mailbox {
-    fn put(&self, put: impl FnOnce(&mut Letters)) {
+    /// Puts something in, and wakes the link's task.
+    pub(super) fn put(&self, put: impl FnOnce(&mut Letters)) {
         put(&mut self.letters.lock().unwrap_or_else(PoisonError::into_inner));
         self.ready.notify_one();
     }

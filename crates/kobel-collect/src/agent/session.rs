@@ -8,13 +8,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use kobel_hub::{demand::Need, ingest::Ingest, store::StoredDevice};
+use kobel_hub::{demand::Need, ingest::Ingest, logs::live::LogSource, store::StoredDevice};
 use kobel_wire::{
     Container, ContainerState, Device, DeviceState, DeviceUuid, SourceKind, Timestamp,
     proto::{
         AgentHello, ClaimsAnswer, ContainerReport, DeviceClaims, HubAck, HubMessage, HubRefusal,
-        HubWelcome, Needs, NumberedReport, RefusalCode, RefusedClaim, Released, Reports,
-        SourceKind as WireSource, agent_message, hub_message, numbered_report,
+        HubWelcome, LogAck, LogStop, Needs, NumberedReport, RefusalCode, RefusedClaim, Released,
+        Reports, SourceKind as WireSource, agent_message, hub_message, numbered_report,
     },
 };
 use tokio::time::Instant;
@@ -23,6 +23,7 @@ use super::{
     Claim, MAX_DEVICES, VERSIONS,
     admit::{self, Admit},
     identity,
+    logs::{Command, LogRelay, TooOld},
     outbox::INVENTORY,
     registry::{LinkId, Progress, Registry, RunName},
     stats::{AgentStats, RefusedReason},
@@ -67,6 +68,7 @@ struct Speaking {
     instance: String,
     software: String,
     source: SourceKind,
+    logs: bool,
     run: Arc<RunName>,
     progress: Arc<Mutex<Progress>>,
 }
@@ -87,6 +89,10 @@ pub(super) struct Session {
     indexes: HashMap<DeviceUuid, u32>,
     /// Reports that the agent gave up, as it last said.
     shed: u64,
+    logs: LogRelay,
+    /// Bytes of lines that were taken in, and of those that the agent knows of.
+    lines: u64,
+    lines_acked: u64,
 }
 
 impl Session {
@@ -95,6 +101,7 @@ impl Session {
         ingest: Ingest,
         stats: Arc<AgentStats>,
         link: LinkId,
+        logs: LogRelay,
     ) -> Self {
         Self {
             registry,
@@ -105,6 +112,9 @@ impl Session {
             devices: HashMap::new(),
             indexes: HashMap::new(),
             shed: 0,
+            logs,
+            lines: 0,
+            lines_acked: 0,
         }
     }
 
@@ -142,9 +152,44 @@ impl Session {
             (_, None) => Err(self.protocol("the first message must be the hello")),
             (Some(agent_message::Body::Claims(claims)), Some(_)) => self.claims(claims, admit),
             (Some(agent_message::Body::Reports(reports)), Some(_)) => self.reports(reports, admit),
+            (Some(agent_message::Body::Log(chunk)), Some(_)) => {
+                self.logs.take(self.link, chunk);
+                Ok(self.took_lines(bytes.len()))
+            }
             // Something that a later version says beside the rest.
             (None, Some(_)) => Ok(Step::Nothing),
         }
+    }
+
+    /// The agent is told of every quarter of its window.
+    fn took_lines(&mut self, bytes: usize) -> Step {
+        self.lines += bytes as u64;
+        if self.lines - self.lines_acked < super::logs::WINDOW / 4 {
+            return Step::Nothing;
+        }
+        self.lines_acked = self.lines;
+        Step::Say(say(hub_message::Body::LogAck(LogAck { bytes: self.lines })))
+    }
+
+    /// Where the logs of its devices come from.
+    pub(super) fn log_source(&self, device: DeviceUuid) -> Option<Arc<dyn LogSource>> {
+        let speaking = self.speaking.as_ref()?;
+        Some(if speaking.logs {
+            self.logs.source(device, speaking.source)
+        } else {
+            TooOld::source()
+        })
+    }
+
+    /// What is said to have a log, or to have it no more.
+    pub(super) fn log_command(&self, command: Command) -> Option<HubMessage> {
+        Some(say(match command {
+            Command::Follow(follow) => {
+                let index = |device| self.indexes.get(&device).copied();
+                hub_message::Body::LogFollow(self.logs.message(follow, self.link, index)?)
+            }
+            Command::Stop(follow) => hub_message::Body::LogStop(LogStop { follow }),
+        }))
     }
 
     fn protocol(&self, what: &str) -> HubRefusal {
@@ -174,7 +219,8 @@ impl Session {
         let last_number = lock(&progress).last;
         let instance = hello.instance.clone();
         let link = self.link;
-        self.speaking = Some(Speaking { link, instance, software, source, run, progress });
+        let logs = hello.logs;
+        self.speaking = Some(Speaking { link, instance, software, source, logs, run, progress });
         let software = format!("kobel {}", env!("CARGO_PKG_VERSION"));
         let welcome = HubWelcome { version, software, last_number };
         Ok(Step::Say(say(hub_message::Body::Welcome(welcome))))
@@ -397,6 +443,7 @@ impl Session {
     pub(super) fn lost(&mut self, devices: Vec<DeviceUuid>) -> Option<HubMessage> {
         let mut indexes = Vec::with_capacity(devices.len());
         for uuid in devices {
+            self.logs.detach(uuid, self.link);
             if let Some(device) = self.indexes.remove(&uuid) {
                 self.devices.remove(&device);
                 indexes.push(device);
@@ -410,6 +457,9 @@ impl Session {
     /// The connection has ended; the reason, for people, stands with its devices.
     pub(super) fn end(&mut self, reason: &str, now: Instant) {
         let run = self.speaking.as_ref().map(|speaking| &speaking.run);
+        for device in self.indexes.keys() {
+            self.logs.detach(*device, self.link);
+        }
         let devices = self.indexes.keys().copied();
         for device in self.registry.leave(self.link, run, devices, now) {
             self.ingest.state(device, DeviceState::Unreachable, Some(reason.to_owned()));

@@ -89,7 +89,12 @@ fn container(n: u32, restarts: u64) -> Container {
 }
 
 fn hello() -> Hello {
-    Hello { instance: "host".into(), software: "kobel test".into(), source: SourceKind::Agent }
+    Hello {
+        instance: "host".into(),
+        software: "kobel test".into(),
+        source: SourceKind::Agent,
+        logs: true,
+    }
 }
 
 /// The hub's side, without sockets and store.
@@ -111,7 +116,13 @@ impl Hub {
     fn session(&self) -> Session {
         let seat = self.registry.enter(CredentialId::Token(1), Arc::clone(&self.access));
         let (registry, ingest) = (self.registry.clone(), self.ingest.clone());
-        Session::new(registry, ingest, Arc::clone(&self.stats), seat.link)
+        Session::new(
+            registry,
+            ingest,
+            Arc::clone(&self.stats),
+            seat.link,
+            super::LogRelay::default(),
+        )
     }
 
     fn refused(&self, reason: RefusedReason) -> u64 {
@@ -380,6 +391,7 @@ fn said_hello(min: u32, max: u32) -> AgentHello {
         instance: "host".into(),
         run: "run-1".into(),
         source: WireSource::Agent.into(),
+        logs: true,
     }
 }
 

@@ -125,6 +125,28 @@ impl Nature {
         At { generation, cycle, made, begun, stage, until: t + (end - part) }
     }
 
+    /// What decides over it.
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Whether it runs.
+    pub(super) fn is_up(&self, t: u64) -> bool {
+        !self.life.stopped && self.at(t).stage != Stage::Down
+    }
+
+    /// When the container of this id was made and when it is made anew, where it is this one now or
+    /// was before it was last made anew.
+    pub(super) fn life_of(&self, id: &ContainerId, t: u64) -> Option<(u64, u64)> {
+        let now = self.at(t);
+        let length = self.life.period * self.life.cycles;
+        let is = |generation| self.id(generation).is_some_and(|own| own == *id);
+        if is(now.generation) {
+            return Some((now.made, now.made + length));
+        }
+        is(now.generation.checked_sub(1)?).then(|| (now.made.saturating_sub(length), now.made))
+    }
+
     /// When it changes next, seconds since 1970.
     pub(super) fn next_change(&self, t: u64) -> u64 {
         self.at(t).until

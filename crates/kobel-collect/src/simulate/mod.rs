@@ -4,6 +4,7 @@
 //! `host`, `series` and `containers` are functions of a seed and the time; `part` says when which of
 //! them is asked. Start reading there.
 
+mod chatter;
 mod containers;
 mod host;
 mod noise;
@@ -36,7 +37,12 @@ pub struct Simulation {
     pub containers: u16,
     /// The same seed is the same fleet.
     pub seed: u64,
+    /// Lines a second that each container writes on the whole, while somebody follows it.
+    pub log_rate: f64,
 }
+
+/// The most lines a second of a container.
+pub const MOST_LINES: f64 = 20_000.0;
 
 impl Simulation {
     /// Attaches the fleet to a hub, until cancelled.
@@ -55,11 +61,18 @@ impl Simulation {
         while !hosts.is_empty() {
             let rest = hosts.split_off(hosts.len().min(EACH_LINK));
             let of_link = std::mem::replace(&mut hosts, rest);
-            let part = part::Part::new(of_link, self.containers, Timestamp::now(), Instant::now());
+            let part = part::Part::new(
+                of_link,
+                self.containers,
+                self.log_rate,
+                Timestamp::now(),
+                Instant::now(),
+            );
             let hello = Hello {
                 instance: format!("simulation-{}", self.seed),
                 software: format!("kobel simulate {}", env!("CARGO_PKG_VERSION")),
                 source: SourceKind::Simulated,
+                logs: true,
             };
             let dialer = Dialer::new(hub.clone(), token, hello, Arc::clone(&progress))?;
             links.spawn(dialer.run(part, cancel.clone()));

@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
-use kobel_hub::demand::Need;
+use kobel_hub::{demand::Need, logs::live::LogSource};
 use kobel_wire::{DeviceId, DeviceUuid, Timestamp};
 use tokio::time::{Instant, sleep_until};
 
-use super::{containers::Nature, host::Host};
+use super::{chatter::Chatter, containers::Nature, host::Host};
 use crate::{
     Target,
     agent::{Claim, Event, Feed, Outbox},
@@ -59,8 +59,10 @@ struct Due {
 
 /// The hosts of one link.
 pub(super) struct Part {
-    hosts: Arc<[Host]>,
+    hosts: Vec<Arc<Host>>,
     natures: Vec<Vec<Nature>>,
+    /// Lines a second of each container that is followed.
+    log_rate: f64,
     due: Vec<Due>,
     slots: Vec<Vec<u32>>,
     /// The next slot to look at, since 1970, and when.
@@ -74,7 +76,13 @@ pub(super) struct Part {
 
 impl Part {
     /// The hosts with so many containers each, from now on.
-    pub(super) fn new(hosts: Vec<Host>, containers: u16, wall: Timestamp, now: Instant) -> Self {
+    pub(super) fn new(
+        hosts: Vec<Host>,
+        containers: u16,
+        log_rate: f64,
+        wall: Timestamp,
+        now: Instant,
+    ) -> Self {
         let wall_ms = wall.as_millis().max(0) as u64;
         let t = wall_ms / 1_000;
         let mut slots = vec![Vec::new(); SLOTS as usize];
@@ -100,7 +108,8 @@ impl Part {
             natures.push(own);
         }
         Self {
-            hosts: hosts.into(),
+            hosts: hosts.into_iter().map(Arc::new).collect(),
+            log_rate,
             natures,
             due,
             slots,
@@ -213,6 +222,11 @@ impl Part {
         while outbox.waiting_bytes() < WAITING
             && let Some(device) = self.inventories.pop_front()
         {
+            // Of a host that does not answer nothing is known: its containers come with it.
+            if !self.hosts[device as usize].is_up(t) {
+                outbox.inventory(device, &[], now);
+                continue;
+            }
             let memory = self.hosts[device as usize].memory;
             let all: Vec<_> = self.natures[device as usize]
                 .iter()
@@ -234,6 +248,12 @@ impl Feed for Part {
     fn claims(&mut self) -> Vec<Claim> {
         let wall = Timestamp::now();
         self.hosts.iter().map(|host| host.claim(wall)).collect()
+    }
+
+    fn logs(&self, device: u32) -> Option<Arc<dyn LogSource>> {
+        let host = Arc::clone(self.hosts.get(device as usize)?);
+        let natures = self.natures[device as usize].clone();
+        Some(Arc::new(Chatter { host, natures, rate: self.log_rate }))
     }
 
     async fn ready(&mut self) {
@@ -291,6 +311,8 @@ impl Feed for Part {
                     (due.taken, due.reachable, due.sampled) = (true, true, 0);
                 }
             }
+            // The link's own business.
+            Event::Logs(_) => {}
             Event::Inventory(device) => self.inventories.push_back(device),
             Event::Released(device, _) => {
                 if let Some(due) = self.due.get_mut(device as usize) {

@@ -48,7 +48,7 @@ impl Host {
     }
 
     /// What a spike adds, 0 to 1: seldom, for a minute or so.
-    fn spike(&self, t: f64) -> f64 {
+    pub(super) fn spike(&self, t: f64) -> f64 {
         let cell = (t / SPIKES_EACH).floor();
         let key = self.key.part(21).part(cell as u64);
         if key.unit() > 0.06 {

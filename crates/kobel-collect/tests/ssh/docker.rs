@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kobel_collect::ssh::{Docker, docker::SocketPath};
 use kobel_hub::logs::{
-    LogStart, SourceEvent,
+    LogStart, Poke, SourceEvent,
     queue::{self, Limits},
 };
 use kobel_wire::{ContainerState, EngineState};
@@ -51,8 +51,13 @@ async fn containers_and_logs_are_as_good_as_local_ones() {
         let source = watched.logs.of(watched.device()).unwrap();
         let (sender, lines) = queue::channel(Limits::default());
         let cancel = CancellationToken::new();
-        let following =
-            tokio::spawn(source.follow(id.clone(), LogStart::All, sender, cancel.clone()));
+        let following = tokio::spawn(source.follow(
+            id.clone(),
+            LogStart::All,
+            sender,
+            Poke::default(),
+            cancel.clone(),
+        ));
         for _ in 0..2 {
             sleep(Duration::from_millis(800)).await;
             for pid in sshd.sessions() {
@@ -68,7 +73,7 @@ async fn containers_and_logs_are_as_good_as_local_ones() {
             for event in taken.events {
                 match event {
                     SourceEvent::Line(line) => seen.push(line.text),
-                    SourceEvent::Marker(..) => {}
+                    SourceEvent::Marker(..) | SourceEvent::Missing(_) => {}
                 }
             }
         }

@@ -27,8 +27,6 @@ pub(crate) enum Behaviour {
     Endless,
     /// An answer that never ends.
     EndlessAnswer,
-    /// One that never ends to what may take long, sizes of filesystems and processes.
-    EndlessSlow,
     /// Answers another request.
     WrongSeq,
     /// A line of 32 MB in an answer.
@@ -124,11 +122,7 @@ impl Handler for Host {
             let uptime = format!("/proc/uptime:{seconds:.2} 1.0\n");
             let good = format!("@B {seq}\n{answer}{uptime}@E {seq}\n").into_bytes();
             let said = match self.behaviour {
-                Behaviour::EndlessSlow if what.contains(['d', 'p']) => {
-                    let more = b"/ps:1 (x) 1 2 3 4\n".repeat(200_000);
-                    [format!("@B {seq}\n").into_bytes(), more].concat()
-                }
-                Behaviour::Good | Behaviour::EndlessSlow => good,
+                Behaviour::Good => good,
                 Behaviour::Hangs | Behaviour::Endless => continue,
                 Behaviour::EndlessAnswer => {
                     [format!("@B {seq}\n").into_bytes(), b"/x:1\n".repeat(600_000)].concat()

@@ -25,7 +25,7 @@ mod source;
 
 pub use filter::{FilterError, LogFilter};
 pub use group::{GROUP_BYTES, GROUP_LINES, Grouper};
-pub use position::{LogPosition, LogStart};
+pub use position::{LogPosition, LogProgress, LogStart};
 pub use process::Processor;
 pub use redact::{Redaction, RedactionError, Rule};
 pub use source::{LogSink, Poke, RawLine, SourceEvent};

@@ -31,25 +31,25 @@ pub enum LogStart {
 
 /// Follows the position while lines come.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Progress {
+pub struct LogProgress {
     at: Option<LogPosition>,
     /// A later time to ask from, and how many lines came since that have it or a later one.
     next: Option<(i64, u64)>,
 }
 
-impl Progress {
+impl LogProgress {
     /// From where a log was read to before.
-    pub(crate) fn from(position: LogPosition) -> Self {
+    pub fn from(position: LogPosition) -> Self {
         Self { at: Some(position), next: None }
     }
 
     /// How far it was read; `None` while nothing was.
-    pub(crate) fn position(&self) -> Option<LogPosition> {
+    pub fn position(&self) -> Option<LogPosition> {
         self.at
     }
 
     /// A line was read, in the order of the engine's file.
-    pub(crate) fn line(&mut self, at: LogTime) {
+    pub fn line(&mut self, at: LogTime) {
         let at = at.as_nanos();
         let Some(position) = &mut self.at else {
             self.at = Some(LogPosition { since: at, seen: 1, newest: at });
@@ -67,7 +67,7 @@ impl Progress {
     }
 
     /// Lines are missing, nobody knows how many: those that come are counted anew.
-    pub(crate) fn lost(&mut self) {
+    pub fn lost(&mut self) {
         *self = Self::default();
     }
 }
@@ -94,12 +94,12 @@ mod tests {
                 })
                 .collect();
             let read = cut.min(file.len());
-            let mut progress = Progress::default();
+            let mut progress = LogProgress::default();
             for (n, at) in file[..read].iter().enumerate() {
                 progress.line(LogTime::from_nanos(*at));
                 // A hub that starts again in between.
                 if n % 7 == 3 {
-                    progress = Progress::from(progress.position().unwrap());
+                    progress = LogProgress::from(progress.position().unwrap());
                 }
             }
             let Some(position) = progress.position() else { return Ok(()) };
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn the_time_to_ask_from_moves_on() {
-        let mut progress = Progress::default();
+        let mut progress = LogProgress::default();
         for n in 0..1_000_000_i64 {
             progress.line(LogTime::from_nanos(n * 1_000_000));
         }

@@ -32,7 +32,8 @@ impl Processor {
         self.seq
     }
 
-    /// Takes what a source told at `now`; adds what is complete to `out`.
+    /// Takes what a source told at `now`; adds what is complete to `out`. For lines that are missing
+    /// numbers are skipped; who must tell which calls [`Processor::skip`] instead.
     pub fn push(&mut self, now: Instant, event: SourceEvent, out: &mut Vec<LogLine>) {
         let from = out.len();
         match event {
@@ -47,6 +48,12 @@ impl Processor {
             SourceEvent::Marker(marker, at) => {
                 self.grouper.flush(out);
                 out.push(marked(marker, at));
+            }
+            SourceEvent::Missing(lines) => {
+                self.grouper.flush(out);
+                self.number(from, out);
+                self.seq = self.seq.saturating_add(lines);
+                return;
             }
         }
         self.number(from, out);

@@ -99,7 +99,7 @@ pub fn channel(limits: Limits) -> (LogSender, LogReceiver) {
 fn size(event: &SourceEvent) -> usize {
     match event {
         SourceEvent::Line(line) => line.text.len(),
-        SourceEvent::Marker(..) => 0,
+        SourceEvent::Marker(..) | SourceEvent::Missing(_) => 0,
     }
 }
 
@@ -113,6 +113,10 @@ impl LogSink for LogSender {
                 waiting.volume.lines += 1;
                 waiting.volume.bytes += bytes as u64;
             }
+            if let SourceEvent::Missing(lines) = event {
+                waiting.volume.lines += lines;
+                waiting.volume.dropped += lines;
+            }
             waiting.bytes += bytes;
             waiting.events.push_back(event);
             // The newest stays, however large it is.
@@ -121,10 +125,11 @@ impl LogSink for LogSender {
             {
                 let Some(oldest) = waiting.events.pop_front() else { break };
                 waiting.bytes -= size(&oldest);
-                waiting.passed += 1;
-                waiting.volume.dropped += 1;
-                let at = waiting.passed;
-                waiting.dropped_from.get_or_insert(at);
+                let first = waiting.passed + 1;
+                waiting.passed += oldest.count();
+                // What was missing already is counted already.
+                waiting.volume.dropped += u64::from(!matches!(oldest, SourceEvent::Missing(_)));
+                waiting.dropped_from.get_or_insert(first);
             }
         }
         drop(waiting);
@@ -149,7 +154,7 @@ impl LogReceiver {
                 if !waiting.events.is_empty() {
                     let dropped = waiting.dropped_from.take();
                     let to = waiting.passed;
-                    waiting.passed += waiting.events.len() as u64;
+                    waiting.passed += waiting.events.iter().map(SourceEvent::count).sum::<u64>();
                     waiting.bytes = 0;
                     return Some(Taken {
                         dropped: dropped.map(|from| Dropped { from, to }),
@@ -202,6 +207,17 @@ mod tests {
         drop(sender);
         assert_eq!(receiver.take().await.unwrap().dropped, None);
         assert_eq!(receiver.take().await, None);
+    }
+
+    #[tokio::test]
+    async fn what_the_source_dropped_counts_with_what_is_dropped_here() {
+        let (sender, receiver) = channel(Limits { events: 2, bytes: 1000 });
+        sender.take(&mut vec![line(1), SourceEvent::Missing(5), line(7), line(8)]);
+        let taken = receiver.take().await.unwrap();
+        assert_eq!(taken.dropped, Some(Dropped { from: 1, to: 6 }));
+        assert_eq!(taken.events, [line(7), line(8)]);
+        let volume = Volume { lines: 8, bytes: 12, dropped: 6, waiting: 0 };
+        assert_eq!(receiver.volume(), volume);
     }
 
     #[tokio::test]

@@ -26,6 +26,18 @@ pub enum SourceEvent {
     Line(RawLine),
     /// What happened to the container between two lines, and when.
     Marker(LogMarker, LogTime),
+    /// So many lines, at least one, were dropped here on their way to the hub.
+    Missing(u64),
+}
+
+impl SourceEvent {
+    /// How many events of its stream it stands for.
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Self::Line(_) | Self::Marker(..) => 1,
+            Self::Missing(lines) => *lines,
+        }
+    }
 }
 
 /// Whoever takes the lines of one stream.

@@ -15,7 +15,7 @@ use std::{
 use clap::{Args, value_parser};
 use kobel_collect::{
     agent::{Hub, Progress},
-    simulate::{MOST_CONTAINERS, MOST_DEVICES, Simulation},
+    simulate::{MOST_CONTAINERS, MOST_DEVICES, MOST_LINES, Simulation},
 };
 use kobel_hub::{
     access::DeviceScope,
@@ -36,7 +36,8 @@ use crate::{
 pub(super) const EXAMPLES: &str = "\
 The fleet is the same for the same seed, and a larger one begins with the hosts of a smaller one.
 What somebody watches comes each second, the rest as a summary each half minute. Containers come and
-go and have figures; they write no log lines yet.
+go, have figures, and write logs that are made only while somebody follows them: text, JSON or logfmt,
+with levels and now and then a stack trace, crowded in bursts. Each line has a number n that counts up.
 
 Examples:
   kobel simulate
@@ -45,6 +46,8 @@ Examples:
       a larger one, and another
   kobel simulate --hub https://kobel.example.com --token kobel_…
       on another machine's hub, by a token of: kobel token create simulation --role agent
+  kobel simulate --log-rate 200
+      with talkative containers
   kobel simulate --duration 5m
       for five minutes
 
@@ -74,6 +77,10 @@ pub(super) struct Simulate {
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 
+    /// Log lines a second of each container, on the whole; made only while it is followed
+    #[arg(long, value_name = "LINES", default_value_t = 1.0, value_parser = lines)]
+    log_rate: f64,
+
     /// The hub [default: the one that runs on the data folder, or http://127.0.0.1:8000]
     #[arg(long, value_name = "URL", env = "KOBEL_HUB")]
     hub: Option<Hub>,
@@ -92,6 +99,13 @@ pub(super) struct Simulate {
     log: String,
 }
 
+fn lines(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.0..=MOST_LINES).contains(&rate) => Ok(rate),
+        _ => Err(format!("a number from 0 to {MOST_LINES} is needed, such as 0.5")),
+    }
+}
+
 /// A token that was made for this run; revoked when it ends.
 struct OwnToken {
     store: Store,
@@ -103,8 +117,12 @@ impl Simulate {
         logging::start(LogFormat::Human, &self.log)?;
         let mut signals = Signals::new().map_err(CliError::Signals)?;
         let (hub, token, own) = self.attach(common).await?;
-        let fleet =
-            Simulation { devices: self.devices, containers: self.containers, seed: self.seed };
+        let fleet = Simulation {
+            devices: self.devices,
+            containers: self.containers,
+            seed: self.seed,
+            log_rate: self.log_rate,
+        };
         let (progress, cancel) = (Arc::new(Progress::default()), CancellationToken::new());
         eprintln!(
             "Simulating {} devices with {} containers each (seed {}) on {hub}.",

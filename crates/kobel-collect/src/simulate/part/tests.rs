@@ -20,7 +20,8 @@ struct Clock {
 impl Clock {
     fn new(devices: u32, containers: u16) -> Self {
         let start = Instant::now();
-        let part = Part::new(hosts(1, devices), containers, Timestamp::from_millis(NOW), start);
+        let part =
+            Part::new(hosts(1, devices), containers, 1.0, Timestamp::from_millis(NOW), start);
         Self { part, outbox: Outbox::default(), start, ms: 0 }
     }
 

@@ -5,8 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use kobel_wire::log::{LogLine, LogTime};
 
 use crate::logs::{
-    LogPosition,
-    position::Progress,
+    LogPosition, LogProgress,
     store::{LogIdentity, LogStore, gap},
 };
 
@@ -21,7 +20,7 @@ const WAITING: usize = 20_000;
 pub(super) struct Feed {
     store: LogStore,
     identity: Arc<LogIdentity>,
-    progress: Progress,
+    progress: LogProgress,
     /// The engine's times of the source's lines that are not handed over.
     times: VecDeque<LogTime>,
     /// So many of the source's lines were handed over.
@@ -43,7 +42,7 @@ impl Feed {
         Self {
             store,
             identity,
-            progress: position.map_or_else(Progress::default, Progress::from),
+            progress: position.map_or_else(LogProgress::default, LogProgress::from),
             times: VecDeque::new(),
             upto,
             waiting: Vec::new(),

@@ -50,6 +50,10 @@ const REQUESTS: usize = 4_096;
 /// only when the one before has ended.
 const TURNS: usize = 1;
 
+/// The most streams that are followed for the store alone; further containers are stored while
+/// somebody looks. Each keeps its newest lines in memory: 2,000 of them are some 400 MB at worst.
+const STORED: usize = 2_000;
+
 /// So many events are worked on before others get their turn.
 const AT_ONCE: usize = 500;
 
@@ -105,6 +109,8 @@ pub struct LogHub {
     known: HashMap<LogStreamId, Arc<KnownContainer>>,
     volume: Arc<LogVolume>,
     streams_made: u64,
+    /// Whether it was said that there are more containers than are followed for the store.
+    is_full: bool,
 }
 
 impl LogHub {
@@ -119,6 +125,7 @@ impl LogHub {
             known: HashMap::new(),
             volume: Arc::default(),
             streams_made: 0,
+            is_full: false,
         };
         (hub, LogRequests(send))
     }
@@ -205,6 +212,21 @@ impl LogHub {
         let Some(source) = self.sources.of(id.device) else {
             return refuse(server, &request).await;
         };
+        if matches!(request, LogRequest::Container(_)) {
+            if !source.is_stored_unwatched() {
+                return;
+            }
+            if running.len() >= STORED {
+                if !std::mem::replace(&mut self.is_full, true) {
+                    tracing::warn!(
+                        followed = STORED,
+                        "too many containers for the log store: the logs of further ones are \
+                         stored only while somebody looks at them"
+                    );
+                }
+                return;
+            }
+        }
         self.streams_made += 1;
         let (requests, receiver) = mpsc::channel(REQUESTS);
         let number = self.streams_made;
@@ -232,6 +254,7 @@ impl LogHub {
                 Instant::now(),
             ),
             kept: false,
+            may_keep: source.is_stored_unwatched(),
             requests: receiver,
             lines,
             server: server.clone(),
@@ -325,8 +348,9 @@ struct Task {
     /// Containers that take their predecessors' place, as soon as all was read of these.
     successors: VecDeque<(Arc<KnownContainer>, u64)>,
     stream: Stream,
-    /// Whether the store needs it.
+    /// Whether the store needs it, and whether it may.
     kept: bool,
+    may_keep: bool,
     requests: mpsc::Receiver<ToStream>,
     lines: queue::LogReceiver,
     server: Server,
@@ -408,7 +432,7 @@ impl Task {
             self.poke.now();
         }
         self.up = known.up;
-        self.kept = self.stream.rename(&known.identity) && known.up;
+        self.kept = self.stream.rename(&known.identity) && known.up && self.may_keep;
     }
 
     /// Follows the container that took the place of the one before; says where its end is told.
@@ -471,7 +495,7 @@ impl Task {
                     let last = KnownContainer { up: false, ..(**waits).clone() };
                     *waits = Arc::new(last);
                 } else if id == self.container {
-                    self.kept = !self.successors.is_empty();
+                    self.kept = self.may_keep && !self.successors.is_empty();
                 }
             }
         }

@@ -14,7 +14,7 @@ mod stream;
 
 pub use hub::{LogHub, LogRequests, LogVolume};
 pub(crate) use keeper::Keeper;
-pub use sources::{LogSource, LogSources};
+pub use sources::{LogSource, LogSources, NoLogs};
 
 use std::sync::Arc;
 

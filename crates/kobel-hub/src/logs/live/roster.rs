@@ -52,6 +52,11 @@ impl Roster {
         self.running.insert(number, Running { requests, names: vec![id], gone: None });
     }
 
+    /// How many run.
+    pub(super) fn len(&self) -> usize {
+        self.running.len()
+    }
+
     /// A stream has ended.
     pub(super) fn ended(&mut self, number: u64) {
         for name in self.running.remove(&number).into_iter().flat_map(|running| running.names) {

@@ -25,6 +25,34 @@ pub trait LogSource: Send + Sync {
         poke: Poke,
         cancel: CancellationToken,
     ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+    /// Whether its containers are followed for the store while nobody looks. Not where the lines
+    /// are worth nothing once nobody looks, as those of a simulated fleet.
+    fn is_stored_unwatched(&self) -> bool {
+        true
+    }
+}
+
+/// The source of a device whose logs cannot be had: whoever asks is told why.
+#[derive(Debug, Clone)]
+pub struct NoLogs(pub &'static str);
+
+impl LogSource for NoLogs {
+    fn follow(
+        &self,
+        _container: ContainerId,
+        _start: LogStart,
+        _sink: LogSender,
+        _poke: Poke,
+        _cancel: CancellationToken,
+    ) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> {
+        let wrong = self.0.to_owned();
+        Box::pin(async move { Err(wrong) })
+    }
+
+    fn is_stored_unwatched(&self) -> bool {
+        false
+    }
 }
 
 /// The sources of all devices. Cloned freely.

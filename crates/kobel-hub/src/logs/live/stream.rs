@@ -257,16 +257,15 @@ impl Stream {
             *settled = now + SETTLED;
         }
         if let Some(dropped) = taken.dropped {
-            let mut lines = Vec::new();
-            let missing = self.processor.skip(dropped.count(), &mut lines);
-            self.lines(lines, now, wall);
-            if let Some(feed) = &mut self.feed {
-                feed.lost(dropped.count(), wall.into());
-            }
-            self.gap(*missing.start(), *missing.end(), wall);
+            self.missing(dropped.count(), now, wall);
         }
         let mut lines = Vec::new();
         for event in taken.events {
+            if let SourceEvent::Missing(count) = event {
+                self.lines(std::mem::take(&mut lines), now, wall);
+                self.missing(count, now, wall);
+                continue;
+            }
             if let (Some(feed), SourceEvent::Line(line)) = (&mut self.feed, &event) {
                 feed.source(line.at);
             }
@@ -274,6 +273,17 @@ impl Stream {
         }
         self.lines(lines, now, wall);
         self.hand_over();
+    }
+
+    /// So many lines are not here and will not come.
+    fn missing(&mut self, count: u64, now: Instant, wall: Timestamp) {
+        let mut lines = Vec::new();
+        let missing = self.processor.skip(count, &mut lines);
+        self.lines(lines, now, wall);
+        if let Some(feed) = &mut self.feed {
+            feed.lost(count, wall.into());
+        }
+        self.gap(*missing.start(), *missing.end(), wall);
     }
 
     /// Gives the store what is whole.
