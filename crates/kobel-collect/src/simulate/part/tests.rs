@@ -245,3 +245,29 @@ fn containers_are_counted_when_asked_and_their_changes_told() {
         assert_eq!(there, natures.len(), "{}", host.name);
     }
 }
+
+#[test]
+fn of_a_dead_host_no_containers_are_told() {
+    let mut clock = Clock::new(600, 3);
+    for device in 0..600 {
+        clock.part.event(
+            Event::Inventory(device),
+            &mut clock.outbox,
+            Timestamp::from_millis(NOW),
+            clock.start,
+        );
+    }
+    let t = NOW as u64 / 1_000;
+    let down: HashSet<u32> = (0..600).filter(|n| !clock.part.hosts[*n as usize].is_up(t)).collect();
+    assert!(!down.is_empty());
+    let sent = clock.pass(1_000);
+    let told: HashSet<u32> = sent
+        .iter()
+        .flat_map(|(_, reports)| &reports.numbered)
+        .filter_map(|report| match &report.body {
+            Some(Body::Inventory(inventory)) => Some(inventory.device),
+            _ => None,
+        })
+        .collect();
+    assert!(told.len() > 500 && told.is_disjoint(&down), "{} told", told.len());
+}
