@@ -34,7 +34,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Claim, Client, DEAD, Event, Hello, LogEvent, MAX_MESSAGE, Outbox, PATH, PING, STALL,
-    SUBPROTOCOL, Socket, backoff::Backoff, client::Refused, logs::Following, tls::Tls,
+    SUBPROTOCOL, Socket,
+    backoff::Backoff,
+    client::Refused,
+    logs::Following,
+    tls::{Tls, Trust},
 };
 use crate::text::clean;
 
@@ -55,6 +59,8 @@ pub struct Hub {
     port: u16,
     /// Before the path, where the hub stands under one behind a proxy.
     base: String,
+    /// Whose certificate it may have; shared, since errors name the hub.
+    trust: Arc<Trust>,
 }
 
 /// Why a text is no hub's address.
@@ -63,6 +69,14 @@ pub struct Hub {
     "{0:?} is no hub's address: write it as http://127.0.0.1:8000 or https://kobel.example.com"
 )]
 pub struct HubUrlError(String);
+
+/// A certificate is named for a hub that is spoken to without one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} is spoken to without TLS, so --hub-ca and --hub-fingerprint would protect nothing: write \
+     the address with https://"
+)]
+pub struct TrustWithoutTls(String);
 
 impl FromStr for Hub {
     type Err = HubUrlError;
@@ -84,7 +98,13 @@ impl FromStr for Hub {
             return Err(wrong());
         }
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { tls, host, port, base: uri.path().trim_end_matches('/').to_owned() })
+        Ok(Self {
+            tls,
+            host,
+            port,
+            base: uri.path().trim_end_matches('/').to_owned(),
+            trust: Arc::default(),
+        })
     }
 }
 
@@ -96,6 +116,17 @@ impl fmt::Display for Hub {
 }
 
 impl Hub {
+    /// The same, whose certificate is believed by this.
+    ///
+    /// # Errors
+    /// When the address is one without TLS: what is given would protect nothing.
+    pub fn trusting(self, trust: Trust) -> Result<Self, TrustWithoutTls> {
+        if !self.tls && trust != Trust::System {
+            return Err(TrustWithoutTls(self.to_string()));
+        }
+        Ok(Self { trust: Arc::new(trust), ..self })
+    }
+
     fn authority(&self) -> String {
         let host =
             if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
@@ -196,7 +227,7 @@ impl Dialer {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| DialError::BadToken)?;
         authorization.set_sensitive(true);
-        let tls = hub.tls.then(Tls::new).transpose().map_err(DialError::Tls)?;
+        let tls = hub.tls.then(|| Tls::new(&hub.trust)).transpose().map_err(DialError::Tls)?;
         Ok(Self { hub, authorization, tls, hello, progress })
     }
 

@@ -2,7 +2,8 @@
 //! says.
 //!
 //! The agent's side: [`Client`] knows the protocol, [`Outbox`] what waits to be sent, [`Dialer`] is
-//! the task with the socket. A [`Feed`] stands behind it: what reads (or invents) the devices.
+//! the task with the socket. A [`Feed`] stands behind it: what reads (or invents) the devices;
+//! [`Machine`] is that of `kobel agent`.
 //!
 //! The hub's side: `session` knows the protocol, `registry` which link speaks for which device and
 //! how far each run has come, [`AgentLinks`] runs the tasks.
@@ -19,6 +20,7 @@ pub mod fuzz;
 mod identity;
 mod links;
 mod logs;
+mod machine;
 mod outbox;
 mod registry;
 mod session;
@@ -33,11 +35,13 @@ use std::{ops::RangeInclusive, time::Duration};
 use kobel_wire::{Engine, Facts};
 
 pub use client::{Client, Event, Hello, LogEvent};
-pub use dial::{DialError, Dialer, Feed, Hub, HubUrlError, Progress};
+pub use dial::{DialError, Dialer, Feed, Hub, HubUrlError, Progress, TrustWithoutTls};
 pub use links::{AgentLinks, Socket};
 pub use logs::LogRelay;
+pub use machine::Machine;
 pub use outbox::Outbox;
 pub use stats::{AgentSnapshot, RefusedReason};
+pub use tls::{Fingerprint, FingerprintError, Trust, TrustError};
 
 /// Where a hub takes agents in.
 pub const PATH: &str = "/api/v1/agent";

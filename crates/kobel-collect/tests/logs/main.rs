@@ -74,6 +74,7 @@ impl Following {
         let told = events.iter().map(|event| match event {
             SourceEvent::Line(line) => line.text.clone(),
             SourceEvent::Marker(marker, _) => format!("{marker:?}"),
+            SourceEvent::Missing(lines) => format!("{lines} missing"),
         });
         told.collect()
     }
@@ -82,7 +83,7 @@ impl Following {
         let events = self.kept.0.lock().unwrap();
         let markers = events.iter().filter_map(|event| match event {
             SourceEvent::Marker(marker, _) => Some(*marker),
-            SourceEvent::Line(_) => None,
+            SourceEvent::Line(_) | SourceEvent::Missing(_) => None,
         });
         markers.collect()
     }

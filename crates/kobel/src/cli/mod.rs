@@ -1,7 +1,9 @@
 //! The command line.
 
+mod agent;
 mod api;
 mod device;
+mod link;
 mod logs;
 mod search;
 mod secret;
@@ -13,7 +15,7 @@ mod user;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use kobel_collect::agent::{DialError, HubUrlError};
+use kobel_collect::agent::{DialError, HubUrlError, TrustError, TrustWithoutTls};
 use kobel_hub::{
     access::DeviceScope,
     store::{Store, StoreError},
@@ -45,6 +47,7 @@ Examples:
   kobel user add ann              an account for somebody who looks
   kobel logs -f web               the log of a container, and what comes
   kobel search timeout            that word in the logs of all of them
+  kobel agent --hub URL           report this machine to a hub elsewhere
   kobel simulate                  a hundred made-up servers, to see what it looks like
   kobel <command> --help          more about a command";
 
@@ -94,6 +97,9 @@ enum Command {
     /// Find lines in the logs of all containers
     #[command(after_help = search::EXAMPLES)]
     Search(search::Search),
+    /// Report this machine and its containers to a hub elsewhere
+    #[command(after_help = agent::EXAMPLES)]
+    Agent(Box<agent::Agent>),
     /// Attach made-up servers and containers to a hub, as agents of real ones would
     #[command(after_help = simulate::EXAMPLES)]
     Simulate(simulate::Simulate),
@@ -141,6 +147,14 @@ pub(crate) enum CliError {
          (kobel token create NAME --role agent, where the hub runs), or its folder by --data"
     )]
     NoToken(PathBuf),
+    #[error("no hub: name it by --hub or KOBEL_HUB, such as --hub https://kobel.example.com")]
+    NoHub,
+    #[error(transparent)]
+    AgentToken(#[from] agent::TokenError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error(transparent)]
+    TrustWithoutTls(#[from] TrustWithoutTls),
     #[error(transparent)]
     HubUrl(#[from] HubUrlError),
     #[error(transparent)]
@@ -155,6 +169,20 @@ pub(crate) enum CliError {
     LoadFailed,
 }
 
+/// The status for what a person must change first (sysexits.h, EX_NOPERM): whoever starts a program
+/// again when it fails knows by it not to.
+const NOT_PERMITTED: u8 = 77;
+
+impl CliError {
+    /// The status that the process ends with.
+    pub(crate) fn exit_status(&self) -> u8 {
+        match self {
+            Self::Dial(DialError::Unauthorized(..) | DialError::BadToken) => NOT_PERMITTED,
+            _ => 1,
+        }
+    }
+}
+
 impl Cli {
     /// Does what the command says.
     pub(crate) async fn run(self) -> Result<(), CliError> {
@@ -166,6 +194,7 @@ impl Cli {
             }
             Command::Logs(logs) => Box::pin(logs.run(&self.common)).await,
             Command::Search(search) => Box::pin(search.run(&self.common)).await,
+            Command::Agent(agent) => Box::pin(agent.run()).await,
             Command::Simulate(simulate) => Box::pin(simulate.run(&self.common)).await,
             Command::Load(args) => {
                 // Its loop is as large as all that it may do.

@@ -25,7 +25,7 @@ use kobel_wire::{Role, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, open};
+use super::{CliError, link::HubTrust, open};
 use crate::{
     config::{Common, LogFormat, Span},
     data_folder, logging,
@@ -90,6 +90,9 @@ pub(super) struct Simulate {
     #[arg(long, value_name = "TOKEN", env = "KOBEL_AGENT_TOKEN", hide_env_values = true)]
     token: Option<String>,
 
+    #[command(flatten)]
+    trust: HubTrust,
+
     /// How long, such as 5m [default: until it is stopped]
     #[arg(long, value_name = "TIME")]
     duration: Option<Span>,
@@ -117,6 +120,7 @@ impl Simulate {
         logging::start(LogFormat::Human, &self.log)?;
         let mut signals = Signals::new().map_err(CliError::Signals)?;
         let (hub, token, own) = self.attach(common).await?;
+        let hub = self.trust.of(hub)?;
         let fleet = Simulation {
             devices: self.devices,
             containers: self.containers,
