@@ -161,13 +161,49 @@ test("the hub restarts: the fleet comes back by itself, as the same", async () =
   await until("no containers", manyContainers);
 });
 
+test("a container's log: each line once, also over a killed simulation", async () => {
+  const { deviceUuid } = await steady();
+  const { data } = await subscribe(viewer, { type: "device", id: deviceUuid });
+  await viewer.emitWithAck("unsubscribe", { type: "device", id: deviceUuid });
+  const { containerId } = data.containers.find((container) => container.state === "running");
+  const lines = [];
+  const gaps = [];
+  viewer.on("logGap", (gap) => gaps.push(gap));
+  viewer.on("logHistory", (history) => lines.push(...history.logs));
+  viewer.on("logBatch", (batch) => lines.push(...batch.logs));
+  const options = { logs: { tail: 100 } };
+  await subscribe(viewer, { type: "container", id: containerId, options });
+  const numbers = () =>
+    lines
+      .filter((line) => !line.marker)
+      .map((line) => Number(line.fields?.n ?? /n=(\d+)/.exec(line.message)?.[1]));
+  const more = (count) => until("no lines", () => numbers().length >= count, 30_000);
+  await more(20);
+  await simulation.process.stop("SIGKILL");
+  simulation = await Simulation.start(hub, { devices: DEVICES, containers: CONTAINERS });
+  await more(numbers().length + 15);
+  await viewer.emitWithAck("unsubscribe", { type: "container", id: containerId });
+  const all = numbers();
+  assert.deepEqual(
+    all,
+    all.map((_, at) => all[0] + at),
+  );
+  assert.deepEqual(gaps, []);
+  const seqs = lines.map((line) => line.seq);
+  assert.ok(
+    seqs.every((seq, at) => at === 0 || seq === seqs[at - 1] + 1),
+    String(seqs),
+  );
+});
+
 test("it ends cleanly, and its own token with it", async () => {
   assert.equal(await simulation.stop(), 0, simulation.process.output);
   const tokens = (await hub.cli("token", "list")).split("\n").filter((l) => /simulate-/.test(l));
-  // The one that was killed could not revoke its own; that ends by itself.
-  assert.equal(tokens.length, 2);
+  // Those that were killed could not revoke their own; these end by themselves.
+  assert.equal(tokens.length, 3);
   assert.match(tokens[0], / agent .* valid /);
-  assert.match(tokens[1], / agent .* revoked /);
+  assert.match(tokens[1], / agent .* valid /);
+  assert.match(tokens[2], / agent .* revoked /);
 });
 
 test("a wrong token, a viewer's, and no hub's data: a clear error", async () => {
