@@ -39,12 +39,17 @@ export class ContainerModel implements Feed<ContainerSeries> {
       },
       log: this.log,
     };
-    return this.live.watch({ type: "container", id: this.id }, handler);
+    const stop = this.live.watch({ type: "container", id: this.id }, handler);
+    return () => {
+      stop();
+      this.log.leave();
+    };
   }
 
   #snapshot(data: ContainerData): void {
     this.refusal = undefined;
     this.device = data.device;
+    this.log.storedAs(`${data.device.deviceUuid}:${data.container.containerId}`);
     this.columns.load(data.recent);
     this.#container = data.container;
     this.changedAt = Date.now();

@@ -9,6 +9,8 @@ test.each([
   ["/sign-in", { view: "sign-in" }],
   ["/settings/", { view: "settings" }],
   ["/system", { view: "system" }],
+  ["/search", { view: "search" }],
+  [`/log/${UUID}:0123456789ab`, { view: "stored", stream: `${UUID}:0123456789ab` }],
   [`/device/${UUID}`, { view: "device", uuid: UUID }],
   ["/container/0123456789ab", { view: "container", id: "0123456789ab" }],
 ])("%s", (path, route) => expect(parsePath(path)).toEqual(route));
@@ -21,6 +23,7 @@ test.each([
   "/container/XYZ",
   "/sign-in/x",
   "/system/x",
+  "/log/0123456789ab",
   "/devices",
 ])("%s is no page", (path) => expect(parsePath(path)).toEqual({ view: "unknown", path }));
 

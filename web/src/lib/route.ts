@@ -10,10 +10,13 @@ export type Route =
   | { view: "hosts" }
   | { view: "add-host" }
   | { view: "host"; uuid: string }
+  | { view: "search" }
+  | { view: "stored"; stream: string }
   | { view: "unknown"; path: string };
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const CONTAINER = /^[0-9a-f]{12,64}$/;
+const STREAM = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{12,64}$/;
 
 export function parsePath(path: string): Route {
   const [, first, second, ...rest] = path.replace(/\/+$/, "").split("/");
@@ -25,6 +28,8 @@ export function parsePath(path: string): Route {
     if (first === "hosts" && second === undefined) return { view: "hosts" };
     if (first === "hosts" && second === "add") return { view: "add-host" };
     if (first === "hosts" && second && UUID.test(second)) return { view: "host", uuid: second };
+    if (second === undefined && first === "search") return { view: "search" };
+    if (first === "log" && second && STREAM.test(second)) return { view: "stored", stream: second };
     if (first === "device" && second && UUID.test(second)) return { view: "device", uuid: second };
     if (first === "container" && second && CONTAINER.test(second)) {
       return { view: "container", id: second };
@@ -43,6 +48,19 @@ export const ADD_HOST_PATH = "/hosts/add";
 
 export function hostPath(uuid: string): string {
   return `/hosts/${uuid}`;
+}
+
+/** Stored lines of all containers. */
+export const SEARCH_PATH = "/search";
+
+/** Stored lines of one container, `deviceUuid:containerId`, also of one that is gone. */
+export function storedPath(stream: string, place?: string): string {
+  return `/log/${stream}${place ? `?place=${encodeURIComponent(place)}` : ""}`;
+}
+
+/** The same at an instant, epoch milliseconds. */
+export function storedAtPath(stream: string, at: number): string {
+  return `/log/${stream}?at=${at.toFixed(3)}`;
 }
 
 export function devicePath(uuid: string): string {

@@ -34,6 +34,15 @@ export class Heights {
     this.end += 1;
   }
 
+  /** Puts a line before the first one. */
+  unshift(height: number): void {
+    if (this.end - this.first >= this.#capacity) this.#grow();
+    this.first -= 1;
+    if (this.first % BLOCK === BLOCK - 1) this.#sums[this.#block(this.first)] = 0;
+    this.#heights[this.first % this.#capacity] = height;
+    this.#add(this.first, height);
+  }
+
   /** Takes lines off the front, up to a position; gives their height. */
   dropTo(position: number): number {
     let dropped = 0;

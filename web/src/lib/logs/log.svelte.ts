@@ -11,7 +11,10 @@ import type {
   LogLine,
   LogOptions,
 } from "../live/types";
-import { LogRing } from "./ring";
+import { History, olderThan, STORED_EPOCH } from "./history";
+import { BASE, LogRing } from "./ring";
+import type { LogSource } from "./source";
+import { told } from "./storedlog.svelte";
 import { ANEW_TEXT, gapText, markerText, readStamp } from "./words";
 
 /** Lines before that are asked for: as many as the hub keeps. */
@@ -24,14 +27,18 @@ export type LogState =
   /** The hub cannot read it. */
   | "unavailable";
 
-export class LogModel implements LogHandler {
+export class LogModel implements LogHandler, LogSource {
   state = $state<LogState>("waiting");
   /** Why it cannot be read. */
   trouble = $state<string>();
   /** What is wrong with the filters, in the hub's words. */
   wrong = $state<string>();
 
-  readonly ring = new LogRing();
+  /** Whether the store has nothing older; undefined while that is not known. */
+  begins = $state<boolean>();
+
+  readonly live = true;
+  readonly ring = new LogRing(undefined, undefined, BASE);
   readonly changed = new Emitter<void>();
 
   /** What was asked for last, and what was before it and was right. */
@@ -44,6 +51,10 @@ export class LogModel implements LogHandler {
   /** Wishes that the hub has not answered yet. */
   #unanswered = 0;
 
+  #history: History | undefined;
+  #oldest: string | undefined;
+  #paging: AbortController | undefined;
+
   /** `again` asks the hub for the log again. */
   constructor(private readonly again: () => void) {}
 
@@ -54,6 +65,54 @@ export class LogModel implements LogHandler {
     this.wrong = undefined;
     this.#replace = true;
     this.again();
+  }
+
+  /** Where its older lines are stored: `deviceUuid:containerId`. */
+  storedAs(stream: string): void {
+    if (this.#history?.stream !== stream) this.#history = new History(stream);
+  }
+
+  newer(): void {
+    // They come by themselves.
+  }
+
+  reach(): boolean {
+    return false;
+  }
+
+  /** Brings a page of older lines out of the store. */
+  older(): void {
+    if (this.#history && !this.#paging && this.begins === undefined) void this.#page(this.#history);
+  }
+
+  leave(): void {
+    this.#paging?.abort();
+  }
+
+  async #page(history: History): Promise<void> {
+    const { ring } = this;
+    const paging = (this.#paging = new AbortController());
+    const first = ring.at(ring.first);
+    const message = ring.message(ring.first);
+    const at = (line: { timestamp: string }) => readStamp(line.timestamp);
+    try {
+      history.filter(this.#filters);
+      const { lines, more } = this.#oldest
+        ? await history.beyond(this.#oldest, "newest", paging.signal)
+        : await history.before(first, paging.signal);
+      if (paging.signal.aborted) return;
+      const older = this.#oldest ? lines : olderThan(lines, { at: first, message });
+      const taken = ring.prepend(older.map(told), at, STORED_EPOCH);
+      if (!more || taken < older.length) this.begins = true;
+      this.#oldest = lines[0]?.place ?? this.#oldest;
+      this.changed.emit();
+    } catch {
+      // The live log goes on; the store is asked again at the next move there.
+      if (paging.signal.aborted) return;
+      setTimeout(() => (this.#paging = undefined), 2_000);
+      return;
+    }
+    this.#paging = undefined;
   }
 
   retry(): void {
@@ -102,6 +161,8 @@ export class LogModel implements LogHandler {
     this.#right = this.#filters;
     if (this.#replace || this.ring.length === 0) {
       this.ring.clear();
+      this.#paging?.abort();
+      this.#paging = this.#oldest = this.begins = undefined;
       this.#begin(epoch);
       this.#push(logs);
     } else if (epoch === this.#epoch) {

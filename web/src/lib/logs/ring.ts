@@ -15,6 +15,9 @@ const FIRST_CAPACITY = 4_096;
 /** Of the longest ring: a power of two, so that a slot is a mask away. */
 const LAST_CAPACITY = 2 ** 20;
 
+/** Where positions of a log begin that older lines are put before, so that none is negative. */
+export const BASE = 2 ** 40;
+
 /** An entry that the container did not write. */
 export type Special =
   | { kind: "marker"; marker: LogMarker }
@@ -27,9 +30,9 @@ const STDERR = 8;
 
 export class LogRing {
   /** The position of the oldest line that is held. */
-  first = 0;
+  first: number;
   /** The position after the newest. */
-  end = 0;
+  end: number;
   /** Characters of text held. */
   chars = 0;
 
@@ -51,7 +54,10 @@ export class LogRing {
   constructor(
     private readonly mostLines = MOST_LINES,
     private readonly mostChars = MOST_CHARS,
-  ) {}
+    base = 0,
+  ) {
+    this.first = this.end = base;
+  }
 
   get length(): number {
     return this.end - this.first;
@@ -68,6 +74,29 @@ export class LogRing {
   }
 
   push(line: LogLine, at: number): void {
+    this.#write(line, at, true);
+    this.#trim();
+  }
+
+  /**
+   * Puts older lines, the oldest first, before those that are held: the newest of them, as many as
+   * there is room for. Gives how many.
+   */
+  prepend(lines: readonly LogLine[], at: (line: LogLine) => number, epoch: string): number {
+    let taken = 0;
+    for (let i = lines.length - 1; i >= 0; i -= 1, taken += 1) {
+      const line = lines[i];
+      if (!line || this.length >= this.mostLines || this.chars >= this.mostChars) break;
+      this.#write(line, at(line), false);
+    }
+    if (taken === 0) return 0;
+    const [oldest] = this.#epochs;
+    if (oldest?.epoch === epoch) oldest.from = this.first;
+    else this.#epochs.unshift({ from: this.first, epoch });
+    return taken;
+  }
+
+  #write(line: LogLine, at: number, newest: boolean): void {
     const { message, raw, fields } = line;
     let size = message.length + (raw?.length ?? 0);
     if (fields) {
@@ -79,16 +108,15 @@ export class LogRing {
     }
     const level = line.level ? LEVELS.indexOf(line.level) + 1 : 0;
     const kind = level | (line.stream === "stderr" ? STDERR : 0);
-    const slot = this.#place(line.seq, at, kind, size);
+    const slot = this.#place(line.seq, at, kind, size, newest);
     this.#message[slot] = message;
     this.#raw[slot] = raw;
     this.#fields[slot] = fields;
     const end = message.indexOf("\n");
     this.#head[slot] = end < 0 ? message.length : end;
-    const position = this.end - 1;
+    const position = newest ? this.end - 1 : this.first;
     if (line.marker) this.#special.set(position, { kind: "marker", marker: line.marker });
     if (line.cut) this.#cut.set(position, line.cut);
-    this.#trim();
   }
 
   /** Adds an entry of our own, with what it says. */
@@ -195,15 +223,17 @@ export class LogRing {
     return low;
   }
 
-  /** Makes a place at the end. */
-  #place(seq: number, at: number, kind: number, size: number): number {
+  /** Makes a place at the end, or before the oldest line. */
+  #place(seq: number, at: number, kind: number, size: number, newest = true): number {
     if (this.length > this.#mask) this.#grow();
-    const slot = this.end & this.#mask;
+    const position = newest ? this.end : this.first - 1;
+    const slot = position & this.#mask;
     this.#at[slot] = at;
     this.#seq[slot] = seq;
     this.#kind[slot] = kind;
     this.#size[slot] = size;
-    this.end += 1;
+    if (newest) this.end += 1;
+    else this.first -= 1;
     this.chars += size;
     return slot;
   }

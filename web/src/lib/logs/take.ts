@@ -29,7 +29,7 @@ function byCommand(text: string): boolean {
 const PIECES = 5_000;
 
 /** Saves lines as a file named after what they are of. */
-export function saveText(lines: Iterable<string>, name: string): void {
+export function saveText(lines: Iterable<string>, name: string, kind = "log"): void {
   const parts: string[] = [];
   let some: string[] = [];
   for (const line of lines) {
@@ -43,7 +43,7 @@ export function saveText(lines: Iterable<string>, name: string): void {
   const link = document.createElement("a");
   link.href = url;
   const when = new Date().toISOString().slice(0, 19).replace(/:/g, "");
-  link.download = `${name.replace(/[^\w.-]+/g, "_") || "log"}-${when}.log`;
+  link.download = `${name.replace(/[^\w.-]+/g, "_") || "log"}-${when}.${kind}`;
   link.click();
   // The browser has begun to read it by then.
   setTimeout(() => URL.revokeObjectURL(url), 60_000);

@@ -20,6 +20,8 @@ const MARGIN = 180;
 const SLICE_MS = 8;
 /** After so long without a move the scroller goes to its place by proportion. */
 const REST_MS = 150;
+/** So close to an end of what is held more is asked for, lines. */
+const EDGE = 200;
 /** Lines as near to an instant that a chart points at, milliseconds. */
 const NEAR_MS = 500;
 
@@ -74,6 +76,8 @@ export class LogView {
     private readonly parts: Parts,
     private readonly ring: LogRing,
     private readonly tell: (standing: Standing) => void,
+    /** What is in view comes near the oldest line that is held, or near the newest. */
+    private readonly edge: (which: "older" | "newer") => void = () => undefined,
   ) {
     const { scroller, strip } = parts;
     this.#strip = new Strip(
@@ -159,6 +163,7 @@ export class LogView {
   reveal(position: number, { extend = false, middle = true } = {}): void {
     const { ring } = this;
     if (ring.length === 0) return;
+    this.#catchUp();
     const at = Math.min(Math.max(position, ring.first), ring.end - 1);
     this.pause();
     this.#current = at;
@@ -291,6 +296,12 @@ export class LogView {
       if (!this.following) this.#scroll.top = Math.max(0, this.#scroll.top - dropped);
       for (const position of this.#open) if (position < ring.first) this.#open.delete(position);
     }
+    if (ring.first < heights.first) {
+      const before = heights.total;
+      while (heights.first > ring.first) heights.unshift(this.#estimate(heights.first - 1));
+      // What is read stays where it is.
+      if (!this.following) this.#scroll.top += heights.total - before;
+    }
     while (heights.end < ring.end) heights.push(this.#estimate(heights.end));
     this.#scroll.total = heights.total;
   }
@@ -356,6 +367,9 @@ export class LogView {
       this.#place();
     }
     this.#markAll();
+    if (this.ring.length === 0) return;
+    if (!this.following && this.#topLine() - this.ring.first < EDGE) this.edge("older");
+    if (this.ring.end - this.#bottomLine() < EDGE) this.edge("newer");
   }
 
   #place(): void {

@@ -33,14 +33,18 @@ export function readColumns(query: URLSearchParams): string[] {
   return [...new Set(names)].slice(0, MOST_COLUMNS);
 }
 
-/** A line's place in the address: `epoch-seq`. */
-export function lineText(epoch: string, seq: number): string {
-  return `${epoch}-${seq}`;
+/** A line's place in the address: `epoch-seq`, and `@` its time, for when it is only stored. */
+export function lineText(epoch: string, seq: number, at = NaN): string {
+  return `${epoch}-${seq}${Number.isFinite(at) ? `@${at.toFixed(3)}` : ""}`;
 }
 
-export function readLine(text: string | null): { epoch: string; seq: number } | undefined {
-  const match = /^(.{1,200})-(\d{1,15})$/.exec(text ?? "");
-  return match ? { epoch: match[1] ?? "", seq: Number(match[2]) } : undefined;
+export function readLine(
+  text: string | null,
+): { epoch: string; seq: number; at?: number } | undefined {
+  const match = /^(.{1,200})-(\d{1,15})(?:@(\d{1,14}\.\d{3}))?$/.exec(text ?? "");
+  if (!match) return undefined;
+  const line = { epoch: match[1] ?? "", seq: Number(match[2]) };
+  return match[3] === undefined ? line : { ...line, at: Number(match[3]) };
 }
 
 /** How the same level is asked for again: off. */
