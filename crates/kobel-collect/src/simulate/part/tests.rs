@@ -265,7 +265,9 @@ fn of_a_dead_host_no_containers_are_told() {
         .iter()
         .flat_map(|(_, reports)| &reports.numbered)
         .filter_map(|report| match &report.body {
-            Some(Body::Inventory(inventory)) => Some(inventory.device),
+            Some(Body::Inventory(inventory)) if !inventory.containers.is_empty() => {
+                Some(inventory.device)
+            }
             _ => None,
         })
         .collect();
