@@ -110,7 +110,15 @@ test("it is changed, tried again when its key has changed, removed and purged", 
   await question.getByRole("button", { name: "trust it" }).click();
   await page.locator('li[data-step="metrics"][data-state="ok"]').waitFor();
 
+  // Who looks at the fleet meanwhile sees it go.
+  const fleet = await browser.page();
+  await fleet.goto(hub.url);
+  const line = fleet.getByTestId("fleet-row").filter({ hasText: "plain" });
+  await line.waitFor();
   await form.getByRole("button", { name: "Remove" }).click();
+  await line.waitFor({ state: "detached" });
+  assert.deepEqual(fleet.problems, []);
+  await fleet.close();
   await page.getByRole("button", { name: "Purge" }).click();
   await page.waitForURL(/\/hosts$/);
   await page.getByTestId("hosts").waitFor();

@@ -56,6 +56,9 @@ export class DeviceModel implements Feed<DeviceSeries> {
       stats: (sample) => this.#stats(sample),
       container: (container) => this.#change(container),
       device: (device) => (this.device = device),
+      gone: () => {
+        this.refusal = { code: "NOT_FOUND", message: "This device was removed." };
+      },
       refused: (error) => (this.refusal = error),
     };
     return this.live.watch({ type: "device", id: this.uuid }, handler);

@@ -106,3 +106,14 @@ test("a change of state or containers is counted, a reading is not", () => {
   expect(columns.words(0)).toContain("unhealthy");
   expect([columns.changes - changes, columns.roster]).toEqual([2, roster]);
 });
+
+test("a device that was taken out is gone, and its place is free", () => {
+  const columns = new FleetColumns();
+  columns.snapshot(many(3), START, new Skew());
+  const slot = columns.slotOf(2);
+  columns.gone(2);
+  columns.gone(2);
+  expect([...columns.slots()].length).toBe(2);
+  expect(columns.slotOf(2)).toBeUndefined();
+  expect(columns.entry(entry(9))).toBe(slot);
+});

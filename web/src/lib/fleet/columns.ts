@@ -189,6 +189,12 @@ export class FleetColumns {
     return slot;
   }
 
+  /** A device was taken out. */
+  gone(id: number): void {
+    const slot = this.#slots.get(id);
+    if (slot !== undefined) this.#remove(id, slot);
+  }
+
   /** A reading came in its turn. One that is known already, or older, changes nothing. */
   reading(slot: number, reading: Reading, now: number, skew: Skew): void {
     this.#take(slot, reading, now, skew, true);

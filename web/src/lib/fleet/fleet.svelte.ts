@@ -43,6 +43,7 @@ export class Fleet {
         return placed;
       },
       entry: (entry) => this.#entry(entry),
+      gone: ({ id }) => this.#gone(id),
       refused: (error) => (this.refusal = error),
     };
     return this.live.watch(TARGET, handler);
@@ -59,6 +60,13 @@ export class Fleet {
   #entry(entry: FleetEntry): void {
     this.columns.entry(entry);
     this.#flush();
+  }
+
+  #gone(id: number): void {
+    this.columns.gone(id);
+    this.#show();
+    // Its line goes at once.
+    this.states += 1;
   }
 
   #show(): void {

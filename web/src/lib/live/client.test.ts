@@ -56,6 +56,7 @@ const FLEET = { type: "fleet", options: { format: "metr", version: 2 } } as cons
 
 function device(): Handlers["device"] {
   return {
+    gone: vi.fn(),
     snapshot: vi.fn(),
     stats: vi.fn(),
     container: vi.fn(),
@@ -135,7 +136,13 @@ test("events go to the room's watchers once; a gap is made good, at most every f
 test("the fleet's frames may skip; one that cannot be placed asks for the state again", () => {
   const frame = vi.fn<(bytes: Uint8Array) => boolean>(() => true);
   const entry = vi.fn();
-  const stop = client.watch(FLEET, { snapshot: vi.fn(), frame, entry, refused: vi.fn() });
+  const stop = client.watch(FLEET, {
+    snapshot: vi.fn(),
+    frame,
+    entry,
+    gone: vi.fn(),
+    refused: vi.fn(),
+  });
   socket.hub("connect");
   expect(socket.sent.at(-2)?.payload).toEqual(FLEET);
   const head = (seq: number, epoch = "e") => ({

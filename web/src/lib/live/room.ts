@@ -7,6 +7,7 @@ import type {
   ErrorBody,
   FleetData,
   FleetEntry,
+  GoneDevice,
   LogBatch,
   LogGap,
   LogHistory,
@@ -45,12 +46,15 @@ export interface Handlers {
     /** A binary frame of figures. False asks for the state again: the frame cannot be placed. */
     frame(bytes: Uint8Array): boolean;
     entry(entry: FleetEntry): void;
+    /** A device was taken out of the inventory. */
+    gone(device: GoneDevice): void;
   };
   device: Refusable & {
     snapshot(data: DeviceData): void;
     stats(sample: Sample): void;
     container(container: Container): void;
     device(device: Device): void;
+    gone(device: GoneDevice): void;
   };
   container: Refusable & {
     snapshot(data: ContainerData): void;
@@ -72,6 +76,7 @@ export const METHODS = {
   deviceUpdate: "device",
   statusChange: "change",
   deviceEntry: "entry",
+  deviceRemoved: "gone",
   system: "figures",
 } as const;
 

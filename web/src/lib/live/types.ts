@@ -133,6 +133,13 @@ export interface ContainerCounts {
   unhealthy: number;
 }
 
+/** A device that was taken out of the inventory. */
+export interface GoneDevice {
+  deviceUuid: string;
+  id: number;
+  name: string;
+}
+
 /** What the fleet tells of a device besides its figures. */
 export interface FleetEntry {
   deviceUuid: string;
