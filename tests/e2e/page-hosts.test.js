@@ -37,6 +37,7 @@ const steps = async () => {
 const shot = (name) => page.screenshot({ path: path.join(OUT, `${name}.png`), fullPage: true });
 
 test("a host is tried step by step, its key looked at, and then it is live", async () => {
+  await page.getByRole("heading", { name: "Hosts" }).waitFor();
   await page.keyboard.press("a");
   await page.getByLabel("Address").fill(sshd.address);
   const line = await page.getByTestId("hub-key").textContent();
