@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { Docker } from "./fixtures/docker.js";
+import { Docker, IMAGE } from "./fixtures/docker.js";
 import { Hub, next, subscribe } from "./fixtures/hub.js";
 import { Process, run } from "./fixtures/process.js";
 import { SecureHub } from "./fixtures/tls.js";
@@ -77,6 +77,43 @@ test("a machine and its containers are seen live", async () => {
   const change = next(viewer, "containerUpdate", ({ data }) => data.state === "exited");
   await docker.run("stop", "-t", "0", "web");
   assert.equal((await change).data.name, "web");
+});
+
+test("its containers' lines come over the link, each once, and a label keeps them from the store", async () => {
+  const count = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.02; done";
+  const make = (name, ...options) =>
+    docker.run("run", "-d", "--name", name, "--network=none", ...options, IMAGE, "sh", "-c", count);
+  const id = (await make("writer")).trim();
+  await make("secret", "--label", "kobel.logs=off");
+  const numbers = [];
+  const take = ({ streamId, logs }) => {
+    if (!streamId.endsWith(id)) return;
+    const lines = logs.filter(({ marker }) => !marker);
+    numbers.push(...lines.map(({ message }) => Number(message.split(" ")[1])));
+  };
+  viewer.on("logHistory", take);
+  viewer.on("logBatch", take);
+  await until("known", async () => {
+    const answer = await viewer.emitWithAck("subscribe", {
+      type: "container",
+      id,
+      options: { logs: { tail: 1000 } },
+    });
+    return answer.ok;
+  });
+  await until("lines", () => numbers.length > 150);
+  assert.deepEqual(
+    numbers,
+    numbers.map((_, at) => at + 1),
+  );
+  await viewer.emitWithAck("unsubscribe", { type: "container", id });
+  const stored = await until("stored", async () => {
+    const found = await hub.cli("search", "container=writer line", "--limit", "5", "--json");
+    return found.includes("line") && found;
+  });
+  assert.match(stored, /"name":"writer"/);
+  assert.equal((await hub.cli("search", "container=secret", "--json")).trim(), "");
+  await docker.run("rm", "-f", "writer", "secret");
 });
 
 test("a token in a file is in no list of processes and no line of a log", async () => {

@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use kobel_wire::{
     Container, ContainerId, ContainerState, DeviceState, Engine, EngineKind, EngineState, Facts,
-    Health, Interface, Mount, Pressure, Process, SERIES, Sample, Spread, Summary, Timestamp,
+    Health, Interface, LogPolicy, Mount, Pressure, Process, SERIES, Sample, Spread, Summary,
+    Timestamp,
     proto::{
         AgentMessage, ContainerHealth, ContainerReport, ContainerState as WireState, DeviceClaim,
         EngineKind as Kind, EngineReport, EngineState as WireEngine, HostFacts, HostPressure,
@@ -359,7 +360,7 @@ impl Admit {
             created_at: report.created_at_ms.map(|ms| self.past(ms)),
             started_at: report.started_at_ms.map(|ms| self.past(ms)),
             restart_count: report.restart_count,
-            logs: None,
+            logs: report.logs_off.then_some(LogPolicy::Off),
             cpu: self.within(report.cpu, CORES as f64 * 100.0),
             memory: self.bytes(report.memory),
             memory_limit: self.bytes(report.memory_limit),

@@ -2,7 +2,7 @@
 
 use kobel_wire::{
     Container, ContainerId, ContainerState, Engine, EngineKind, EngineState, Facts, Health,
-    Pressure, Sample, SourceKind, Summary,
+    LogPolicy, Pressure, Sample, SourceKind, Summary,
     proto::{
         ContainerHealth, ContainerReport, ContainerState as WireState, DeviceClaim,
         EngineKind as Kind, EngineReport, EngineState as WireEngine, HostFacts, HostInterface,
@@ -181,6 +181,7 @@ pub(super) fn container(device: u32, container: &Container) -> ContainerReport {
         block_read: float(container.block_read),
         block_write: float(container.block_write),
         pids: container.pids,
+        logs_off: container.logs == Some(LogPolicy::Off),
     }
 }
 

@@ -36,8 +36,8 @@ Examples:
 /// Options of `kobel search`.
 #[derive(Debug, Args)]
 pub(super) struct Search {
-    /// What to look for; several are one
-    #[arg(required = true, value_name = "QUERY", allow_hyphen_values = true)]
+    /// What to look for; several are one. After -- if it begins with a -
+    #[arg(required = true, value_name = "QUERY")]
     query: Vec<String>,
 
     /// From when on: how long ago, such as 1h, or a time such as 2026-11-18T11:06:40Z
