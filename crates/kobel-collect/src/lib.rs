@@ -20,6 +20,7 @@ pub mod local;
 pub mod simulate;
 pub mod ssh;
 
+mod backoff;
 mod stats;
 mod text;
 

@@ -98,6 +98,26 @@ pub enum ContainerState {
     Unknown,
 }
 
+impl Container {
+    /// Whether two states of a container differ in nothing but figures, and the status that counts
+    /// the time.
+    pub fn same_but_figures(&self, other: &Self) -> bool {
+        let bare = |container: &Self| Self {
+            status: String::new(),
+            cpu: None,
+            memory: None,
+            memory_limit: None,
+            network_in: None,
+            network_out: None,
+            block_read: None,
+            block_write: None,
+            pids: None,
+            ..container.clone()
+        };
+        bare(self) == bare(other)
+    }
+}
+
 impl ContainerState {
     /// Whether its processes exist (running, paused or restarting).
     pub fn is_up(self) -> bool {

@@ -35,18 +35,24 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Claim, Client, DEAD, Event, Hello, LogEvent, MAX_MESSAGE, Outbox, PATH, PING, STALL,
     SUBPROTOCOL, Socket,
-    backoff::Backoff,
     client::Refused,
     logs::Following,
     tls::{Tls, Trust},
 };
-use crate::text::clean;
+use crate::{
+    backoff::{Backoff, random},
+    text::clean,
+};
 
 /// How long a connection may take to stand.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long the last words to the hub may take.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Between two tries.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection that held for so long was good: the next wait is a short one again.
 const GOOD: Duration = Duration::from_secs(30);
@@ -242,7 +248,7 @@ impl Dialer {
         cancel: CancellationToken,
     ) -> Result<(), DialError> {
         let mut client = Client::new(self.hello.clone(), feed.claims());
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let begun = Instant::now();
             let lost = self.once(&mut client, &mut feed, &cancel).await;
@@ -374,14 +380,6 @@ impl Dialer {
 fn said(body: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(clean(json.get("error")?.get("message")?.as_str()?, 300))
-}
-
-/// 0 to 1, for a wait.
-fn random() -> f64 {
-    let mut bytes = [0; 4];
-    // Without randomness the wait is the longest one: not worse than that.
-    let _ = getrandom::fill(&mut bytes);
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 type Sink = SplitSink<WebSocketStream<Box<dyn Socket>>, Message>;

@@ -186,7 +186,7 @@ impl MachineFeed {
         } else {
             all.insert(id.clone(), container.clone())
         };
-        if known.is_some_and(|known| same_but_figures(&known, container)) {
+        if known.is_some_and(|known| known.same_but_figures(container)) {
             self.figures.insert(id);
             return;
         }
@@ -201,24 +201,6 @@ impl MachineFeed {
             outbox.figures(INDEX, container.clone());
         }
     }
-}
-
-/// Whether two states of a container differ in nothing but figures, and the status that counts the
-/// time.
-fn same_but_figures(a: &Container, b: &Container) -> bool {
-    let still = |container: &Container| Container {
-        status: String::new(),
-        cpu: None,
-        memory: None,
-        memory_limit: None,
-        network_in: None,
-        network_out: None,
-        block_read: None,
-        block_write: None,
-        pids: None,
-        ..container.clone()
-    };
-    still(a) == still(b)
 }
 
 impl Feed for MachineFeed {

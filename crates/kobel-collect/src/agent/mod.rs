@@ -11,7 +11,6 @@
 //! Both sides' rules take messages and times and give messages; start reading there.
 
 mod admit;
-mod backoff;
 mod client;
 mod convert;
 mod dial;

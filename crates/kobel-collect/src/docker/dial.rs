@@ -24,6 +24,9 @@ use crate::text::clean;
 /// How long an engine may take to answer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
+/// How long until an engine that is not there is looked for again.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// A connection to an engine.
 pub type Connection = Box<dyn Stream>;
 
@@ -59,6 +62,12 @@ pub type Reaching<'a> = Pin<Box<dyn Future<Output = Result<Reached, Box<Engine>>
 pub trait Reach: Send + Sync {
     /// The engine that answers; or what to say of its absence.
     fn reach(&self) -> Reaching<'_>;
+
+    /// How long until it is looked for again, where none was found. To look for one costs the host
+    /// something.
+    fn patience(&self) -> Duration {
+        AGAIN
+    }
 }
 
 /// An engine's API over connections that `dial` opens, one for each request, as bollard's own

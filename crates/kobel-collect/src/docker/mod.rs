@@ -28,7 +28,7 @@ use crate::{CollectStats, Target, text::clean};
 pub use dial::{Connection, Dial, Dialing, Reach, Reached, Reaching, Stream};
 pub use endpoint::{EndpointError, Endpoints};
 
-/// How long until an engine that is not there is looked for again.
+/// How long until an engine that went away is looked for.
 const AGAIN: Duration = Duration::from_secs(2);
 
 /// The source of a host's containers.
@@ -57,23 +57,24 @@ impl DockerSource {
         let mut reported: Option<Engine> = None;
         let mut connected_before = false;
         loop {
-            let ended = tokio::select! {
+            let (ended, again) = tokio::select! {
                 () = cancel.cancelled() => return,
                 ended = self.once(&mut reported, &mut connected_before) => ended,
             };
             self.report(&mut reported, ended);
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = sleep(AGAIN) => {}
+                () = sleep(again) => {}
             }
         }
     }
 
-    /// Looks for an engine and reads it until it goes away; gives what to say of it then.
-    async fn once(&self, reported: &mut Option<Engine>, before: &mut bool) -> Engine {
+    /// Looks for an engine and reads it until it goes away; gives what to say of it then, and how
+    /// long until it is looked for again.
+    async fn once(&self, reported: &mut Option<Engine>, before: &mut bool) -> (Engine, Duration) {
         let Reached { endpoint, docker, engine } = match self.engines.reach().await {
             Ok(found) => found,
-            Err(missing) => return *missing,
+            Err(missing) => return (*missing, self.engines.patience()),
         };
         let connected = || {
             if std::mem::replace(before, true) {
@@ -85,7 +86,7 @@ impl DockerSource {
         // The engine's own words may be in it.
         let error = clean(&error.to_string(), 300);
         let name = endpoint::name_of(engine.kind);
-        Engine {
+        let ended = Engine {
             state: EngineState::Error,
             message: Some(format!(
                 "The connection to {name} at {endpoint} ended ({error}). Containers are shown as \
@@ -93,7 +94,8 @@ impl DockerSource {
             )),
             since: Timestamp::now(),
             ..engine
-        }
+        };
+        (ended, AGAIN)
     }
 
     /// Tells the hub, if it is news.

@@ -6,7 +6,6 @@
 pub mod docker;
 pub mod remote;
 
-mod backoff;
 mod channel;
 mod check;
 mod collector;

@@ -18,7 +18,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    backoff::{Backoff, random},
     collector::{Collector, LoopError},
     connect::{SshConnection, Step, Steps},
     docker::SshEngine,
@@ -29,12 +28,17 @@ use super::{
 };
 use crate::{
     CollectStats, Target,
+    backoff::{Backoff, random},
     docker::{DockerSource, logs::DockerLogs},
     text::clean,
 };
 
 /// A reading that takes longer makes the host a slow one.
 const SLOW: Duration = Duration::from_millis(1_000);
+
+/// Between two tries.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Who looks as closely as this sees the processes, too.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -88,7 +92,7 @@ impl SshSource {
         self.containers(&link, &cancel, &mut tasks);
         let work = async {
             sleep(delay).await;
-            let mut backoff = Backoff::default();
+            let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
             loop {
                 let error = self.once(&link, &mut backoff).await;
                 link.set(None);
@@ -97,7 +101,7 @@ impl SshSource {
                 if error.is_final() {
                     return std::future::pending::<()>().await;
                 }
-                sleep(backoff.next(random())).await;
+                sleep(backoff.wait(random())).await;
             }
         };
         tokio::select! {

@@ -282,7 +282,7 @@ impl Fleet {
         let known = match live.containers.get_mut(&id) {
             Some(known) if known.container == container => return None,
             Some(known) => {
-                only_figures = same_but_figures(&known.container, &container);
+                only_figures = known.container.same_but_figures(&container);
                 known.container = container;
                 known
             }
@@ -479,24 +479,6 @@ impl LiveDevice {
             containers: self.counts(),
         }
     }
-}
-
-/// Whether two states of a container differ in nothing but figures, and the status that counts the
-/// time.
-fn same_but_figures(a: &Container, b: &Container) -> bool {
-    let bare = |c: &Container| Container {
-        status: String::new(),
-        cpu: None,
-        memory: None,
-        memory_limit: None,
-        network_in: None,
-        network_out: None,
-        block_read: None,
-        block_write: None,
-        pids: None,
-        ..c.clone()
-    };
-    bare(a) == bare(b)
 }
 
 /// Counts over these devices.

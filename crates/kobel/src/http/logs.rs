@@ -11,14 +11,14 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use kobel_hub::{
-    access::{Access, Principal},
+    access::Access,
     logs::store::{
         FoundLine, LogFollow, LogOrder, LogQuery, LogSearch, LogStore, SearchEvent, SearchProgress,
         StoreFigures, StreamFigures, Whose,
     },
 };
 use kobel_wire::{
-    DeviceUuid, Role, Timestamp,
+    DeviceUuid, Timestamp,
     log::{LogLine, LogStreamId},
 };
 use serde::Serialize;
@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{State, cookie, error::ApiError};
+use super::{State, error::ApiError, who};
 use crate::config::Span;
 
 /// Lines of a page, where nobody says how many; and the most.
@@ -119,7 +119,7 @@ type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 /// `GET /api/v1/logs/streams`
 pub(crate) async fn streams(shared: State, headers: HeaderMap) -> Result<Json<Streams>, ApiError> {
-    let access = signed_in(&shared, &headers).await?;
+    let access = who::viewer(&shared, &headers).await?;
     let store = store(&shared)?;
     let mut streams = store.streams(|device| access.may_see(device));
     streams.sort_by_key(|stream| std::cmp::Reverse(stream.last));
@@ -133,7 +133,7 @@ pub(crate) async fn search(
     headers: HeaderMap,
     parameters: Parameters,
 ) -> Result<Response, ApiError> {
-    let access = signed_in(&shared, &headers).await?;
+    let access = who::viewer(&shared, &headers).await?;
     let store = store(&shared)?;
     let Query(parameters) =
         parameters.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
@@ -171,29 +171,6 @@ fn store(shared: &State) -> Result<LogStore, ApiError> {
     shared.log_store.clone().ok_or_else(|| {
         ApiError::unavailable("this hub stores no log lines: it was started with --log-store off")
     })
-}
-
-/// By a token, or by the page's session.
-async fn signed_in(shared: &State, headers: &HeaderMap) -> Result<Arc<Access>, ApiError> {
-    let now = Timestamp::now();
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let known: Option<Principal> = match (token, cookie::read(headers)) {
-        (Some(token), _) => shared.store.by_token(token, now).await?,
-        (None, Some(session)) => shared.store.by_cookie(session, now).await?,
-        (None, None) => {
-            let message = "sign in, or send a token as Authorization: Bearer …";
-            return Err(ApiError::unauthorized(message));
-        }
-    };
-    match known {
-        Some(known) if known.access.role == Role::Agent => Err(ApiError::forbidden(
-            "this token is an agent's: it opens the agent link and nothing else",
-        )),
-        Some(known) => Ok(known.access),
-        None => Err(ApiError::unauthorized("the token or session is wrong, expired or revoked")),
-    }
 }
 
 /// Reads the parameters; names the one that is wrong.
@@ -439,7 +416,7 @@ impl Flow {
             return Ok(());
         }
         self.checked = Instant::now();
-        match signed_in(&self.shared, &self.headers).await {
+        match who::viewer(&self.shared, &self.headers).await {
             Ok(access) if access == self.access => Ok(()),
             _ => {
                 let over = "the token or session has ended, or may see other devices now";

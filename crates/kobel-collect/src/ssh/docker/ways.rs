@@ -2,7 +2,11 @@
 
 use std::{
     fmt, io,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use kobel_wire::{Engine, EngineState};
@@ -17,6 +21,11 @@ use crate::{
     ssh::remote::{Remote, RemoteError},
     text::clean,
 };
+
+/// How long until a host without an engine is asked again: a shell is started there for it. And until
+/// it is asked at all, once it is connected.
+const REST: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(1);
 
 /// A stream to an engine on a remote host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,12 +74,14 @@ pub struct SshEngine {
     only: Option<SocketPath>,
     /// The way that worked last.
     way: Arc<RwLock<Option<Way>>>,
+    /// Whether the host was there when it was asked last.
+    answered: Arc<AtomicBool>,
 }
 
 impl SshEngine {
     /// The engine of this host: at this socket, or wherever one usually is.
     pub fn new(remote: Arc<dyn Remote>, only: Option<SocketPath>) -> Self {
-        Self { remote, only, way: Arc::default() }
+        Self { remote, only, way: Arc::default(), answered: Arc::default() }
     }
 
     fn way(&self) -> Option<Way> {
@@ -91,7 +102,9 @@ impl SshEngine {
     }
 
     async fn look(&self) -> Result<Reached, Engine> {
-        let found = match self.probe().await {
+        let probed = self.probe().await;
+        self.answered.store(!matches!(probed, Err(RemoteError::Gone(_))), Relaxed);
+        let found = match probed {
             Ok(found) => found,
             // A host that is not there says so itself; of its engine nothing is known.
             Err(RemoteError::Gone(why)) => {
@@ -137,6 +150,11 @@ impl SshEngine {
 impl Reach for SshEngine {
     fn reach(&self) -> Reaching<'_> {
         Box::pin(async { self.look().await.map_err(Box::new) })
+    }
+
+    fn patience(&self) -> Duration {
+        // A host that is not connected was asked nothing.
+        if self.answered.load(Relaxed) { REST } else { SOON }
     }
 }
 

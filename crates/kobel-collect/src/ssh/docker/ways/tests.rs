@@ -137,6 +137,7 @@ async fn what_is_missing_is_said() {
     let absent = remote.look().await.unwrap_err();
     assert_eq!(absent.state, EngineState::Absent);
     assert!(remote.dial().await.is_err());
+    assert_eq!(remote.patience(), REST, "each look starts a shell there");
 
     // There, but no way leads to it.
     let socket = engine(folder.path());
@@ -152,4 +153,24 @@ fn a_socket_that_may_not_be_opened_is_denied() {
     let engine = missing(&Found { denied, whole: true, ..Found::default() }, None);
     assert_eq!(engine.state, EngineState::Denied);
     assert!(engine.message.unwrap().contains("usermod"));
+}
+
+/// A host that is not connected.
+struct Away;
+
+impl Remote for Away {
+    fn exec<'a>(&'a self, _: &'a str) -> Opening<'a> {
+        Box::pin(async { Err(RemoteError::Gone("not connected".to_owned())) })
+    }
+
+    fn unix<'a>(&'a self, path: &'a str) -> Opening<'a> {
+        self.exec(path)
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_is_asked_as_soon_as_it_is_back() {
+    let remote = SshEngine::new(Arc::new(Away), None);
+    assert_eq!(remote.look().await.unwrap_err().state, EngineState::Unknown);
+    assert_eq!(remote.patience(), SOON);
 }
