@@ -108,8 +108,8 @@ impl Fleet {
     }
 
     /// Takes what comes for a while; gives how many samples, and by how much each came later than
-    /// a second after the one before, milliseconds.
-    async fn listen(&self, long: Duration) -> (u64, Vec<i64>) {
+    /// `period` after the one before, milliseconds.
+    async fn listen(&self, long: Duration, period: i64) -> (u64, Vec<i64>) {
         let end = Instant::now() + long;
         let (mut samples, mut before, mut late) = (0, HashMap::new(), Vec::new());
         while let Ok(taken) = timeout_at(end, self.inbox.take()).await {
@@ -118,7 +118,7 @@ impl Fleet {
                 samples += 1;
                 let at = sample.sampled_at.as_millis();
                 if let Some(before) = before.insert(device, at) {
-                    late.push((at - before - 1_000).max(0));
+                    late.push((at - before - period).max(0));
                 }
             }
             // As the hub does: in steps, not for each.
@@ -177,10 +177,10 @@ async fn main() {
         begun.0.elapsed().as_secs_f64(),
         (spent() - begun.1) / hosts as f64 * 1_000.0
     );
-    fleet.listen(Duration::from_secs(5)).await;
-    let report = async |fleet: &Fleet, what: &str, long: Duration| {
+    fleet.listen(Duration::from_secs(5), 1_000).await;
+    let report = async |fleet: &Fleet, what: &str, long: Duration, period: i64| {
         let (spent_before, at) = (spent(), Instant::now());
-        let (samples, late) = fleet.listen(long).await;
+        let (samples, late) = fleet.listen(long, period).await;
         let seconds = at.elapsed().as_secs_f64();
         let cores = (spent() - spent_before) / seconds;
         let quantile = |q: f64| late.get((late.len() as f64 * q) as usize).copied().unwrap_or(0);
@@ -196,17 +196,18 @@ async fn main() {
             quantile(0.99)
         );
     };
-    report(&fleet, "at 1 s", long).await;
+    report(&fleet, "at 1 s", long, 1_000).await;
     // Beside one that hangs and fifty that are dead.
     let bad: Vec<u16> = std::iter::once(hung).chain(std::iter::repeat_n(1, 50)).collect();
     let trouble = Fleet::start(&bad, &key);
-    report(&fleet, "at 1 s, beside 1 hung and 50 dead", long).await;
+    report(&fleet, "at 1 s, beside 1 hung and 50 dead", long, 1_000).await;
     trouble.end().await;
     for (device, demand) in &fleet.demand {
         demand.tell(*device, Need::Unwatched);
     }
-    fleet.listen(Duration::from_secs(2)).await;
-    report(&fleet, "at 30 s", long.max(Duration::from_secs(30))).await;
+    fleet.listen(Duration::from_secs(2), 30_000).await;
+    // Two of each host, at least.
+    report(&fleet, "at 30 s", long.max(Duration::from_secs(65)), 30_000).await;
     fleet.end().await;
     drop(server.stdin.take());
     server.wait().unwrap();
