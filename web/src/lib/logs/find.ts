@@ -1,32 +1,26 @@
 /** Finding in the lines that are here: the newest first, a slice at a time, and the new ones. */
+import { Plain, Regex, type Pattern } from "../regex/regex";
+import { Unsupported } from "../regex/program";
 import type { LogRing } from "./ring";
 
-/** Lines that are looked at between two looks at the clock. */
-const STRIDE = 512;
+/** Characters that are looked at between two looks at the clock, and what a line costs besides. */
+const STRIDE = 65_536;
+const A_LINE = 100;
 
 /** What is looked for. `/…/` is a regular expression, anything else is found in any case. */
-export type Needle = { pattern: RegExp } | { wrong: string } | undefined;
+export type Needle = { pattern: Pattern } | { wrong: string } | undefined;
 
 export function needle(text: string): Needle {
   if (text === "") return undefined;
   const given = /^\/(.+)\/([imsu]*)$/.exec(text);
-  if (!given) return { pattern: new RegExp(text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"), "gi") };
+  if (!given) return { pattern: new Plain(text) };
   try {
-    return { pattern: new RegExp(given[1] ?? "", `g${[...new Set(given[2])].join("")}`) };
+    return { pattern: new Regex(given[1] ?? "", [...new Set(given[2])].join("")) };
   } catch (error) {
-    return { wrong: error instanceof Error ? error.message : String(error) };
+    const why = error instanceof Error ? error.message : String(error);
+    if (error instanceof Unsupported) return { wrong: `This cannot be looked for here: ${why}` };
+    return { wrong: `Not a regular expression: ${why}` };
   }
-}
-
-/** The places of a needle in a text, as [from, to] pairs, at most so many. */
-export function places(pattern: RegExp, text: string, most = 200): [number, number][] {
-  const found: [number, number][] = [];
-  pattern.lastIndex = 0;
-  for (let match; found.length < most && (match = pattern.exec(text));) {
-    if (match[0] === "") pattern.lastIndex += 1;
-    else found.push([match.index, match.index + match[0].length]);
-  }
-  return found;
 }
 
 export class Find {
@@ -41,7 +35,9 @@ export class Find {
 
   constructor(
     private readonly ring: LogRing,
-    readonly pattern: RegExp,
+    readonly pattern: Pattern,
+    /** Lines that are not shown, and so not found. */
+    private readonly hidden: (position: number) => boolean = () => false,
   ) {
     this.#low = this.#high = ring.end;
   }
@@ -61,24 +57,33 @@ export class Find {
     const { ring } = this;
     this.#high = Math.max(this.#high, ring.first);
     this.#low = Math.min(this.#low, this.#high);
-    for (let i = 0; this.#high < ring.end; this.#high += 1) {
+    let spent = 0;
+    const stop = (position: number, worked: number) => {
+      spent += ring.message(position).length + A_LINE + this.pattern.work - worked;
+      if (spent < STRIDE) return false;
+      spent = 0;
+      return late();
+    };
+    while (this.#high < ring.end) {
+      const { work } = this.pattern;
       if (this.matches(this.#high)) this.#since.push(this.#high);
-      if ((i += 1) % STRIDE === 0 && late()) return;
+      this.#high += 1;
+      if (stop(this.#high - 1, work)) return;
     }
-    for (let i = 0; this.#low > ring.first;) {
+    while (this.#low > ring.first) {
+      const { work } = this.pattern;
       this.#low -= 1;
       if (this.matches(this.#low)) this.#before.push(this.#low);
-      if ((i += 1) % STRIDE === 0 && late()) return;
+      if (stop(this.#low, work)) return;
     }
   }
 
   /** Whether a line has it: in its message, or as it came. */
   matches(position: number): boolean {
     const { pattern, ring } = this;
-    pattern.lastIndex = 0;
+    if (this.hidden(position)) return false;
     if (pattern.test(ring.message(position))) return true;
     const raw = ring.raw(position);
-    pattern.lastIndex = 0;
     return raw !== undefined && pattern.test(raw);
   }
 

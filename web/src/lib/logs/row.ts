@@ -2,8 +2,8 @@
  * A line's row: made once, then given to whichever line is in view, and written by hand. Whatever
  * a line says gets here as the text of text nodes, and never as anything else.
  */
+import type { Pattern } from "../regex/regex";
 import { parts, isColoured } from "./ansi";
-import { places } from "./find";
 import { LEVEL_CLASS, LEVEL_SHORT } from "./levels";
 import type { LogRing } from "./ring";
 import { visible } from "./safe";
@@ -16,7 +16,7 @@ export const FOLDED_CHARS = 2_000;
 export interface Style {
   columns: readonly string[];
   wrap: boolean;
-  pattern: RegExp | undefined;
+  pattern: Pattern | undefined;
 }
 
 export class LogRow {
@@ -114,9 +114,9 @@ export class LogRow {
     shown: string,
     raw: string | undefined,
     message: string,
-    pattern: RegExp | undefined,
+    pattern: Pattern | undefined,
   ): void {
-    const found = pattern ? places(pattern, shown) : [];
+    const found = pattern?.places(shown) ?? [];
     let coloured = raw !== undefined && isColoured(raw) ? parts(raw) : undefined;
     // A message that was taken out of a structure, or has lines that were joined, is not the line.
     if (coloured && coloured.map(({ text }) => text).join("") !== message) coloured = undefined;

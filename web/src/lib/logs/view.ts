@@ -33,7 +33,15 @@ export interface Standing {
   /** Lines that came since it is not. */
   fresh: number;
   /** Of what is looked for; undefined where nothing is. */
-  matches: { count: number; rank: number | undefined; done: boolean } | undefined;
+  matches:
+    | {
+        count: number;
+        rank: number | undefined;
+        done: boolean;
+        /** Lines in which to look would have taken too long. */
+        hard: number;
+      }
+    | undefined;
   /** Lines selected. */
   selected: number;
 }
@@ -482,6 +490,7 @@ export class LogView {
         count: find.count,
         rank: at === undefined ? undefined : find.rank(at) + 1,
         done: find.done,
+        hard: find.pattern.givenUp,
       },
       selected: range ? range[1] - range[0] + 1 : 0,
     });
