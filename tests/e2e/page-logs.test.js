@@ -6,6 +6,7 @@ import path from "node:path";
 import { Browser, OUT } from "./fixtures/browser.js";
 import { cost, inWords } from "./fixtures/cost.js";
 import { Docker } from "./fixtures/docker.js";
+import { flooded, line, pour } from "./fixtures/flood.js";
 import { Hub } from "./fixtures/hub.js";
 import { LogPage, script } from "./fixtures/logs.js";
 
@@ -377,6 +378,51 @@ test("two hundred thousand lines: all reachable, quick to scroll and to search",
     assert.ok(figures.nodes < 20_000, inWords("scrolling", figures));
   }
   await docker.run("rm", "-f", long);
+});
+
+test("a million lines: the newest are all there, each in its place, and found", async () => {
+  const other = await browser.page();
+  const million = new LogPage(other, hub);
+  const flood = await flooded(other);
+  await million.open(hostile, "?charts=0");
+  await million.until("a stream", () => flood.send);
+  const last = await pour(other, flood, 1_001_000);
+  await million.until("the end", async () =>
+    (await million.messages()).at(-1)?.includes(` ${last} `),
+  );
+  assert.equal(await million.lines(), 1_000_000);
+  const first = last - 999_999;
+  const number = async (text) => Number(/(?:request|broken at) (\d+)/.exec(await text)?.[1]);
+  await million.scroller.focus();
+  await other.keyboard.press("g");
+  const top = other.locator(".log-row.current .log-message");
+  assert.equal(await number(top.textContent()), first);
+  for (const part of [0.25, 0.5, 0.8]) {
+    await million.scroller.evaluate((s, part) => s.scrollTo({ top: s.scrollHeight * part }), part);
+    await other.waitForTimeout(300);
+    const shown = await Promise.all((await million.messages()).map(number));
+    assert.deepEqual(
+      shown,
+      shown.map((_, i) => shown[0] + i),
+      "each after the one before",
+    );
+    assert.ok(Math.abs((shown[0] - first) / 1e6 - part) < 0.01, `${shown[0]} at ${part}`);
+  }
+  const found = () => million.at("log-matches").textContent();
+  await other.keyboard.press("/");
+  await other.keyboard.type("/\\b\\d*00777 of user/");
+  await million.until("all matches", async () => (await found()) === "10", 30_000);
+  // From this the browser's own engine would not come back.
+  flood.send({
+    streamId: flood.streamId,
+    logs: [{ ...line(flood.seq + 1, Date.now()), message: "x".repeat(100_000) }],
+    timestamp: Date.now(),
+  });
+  await other.keyboard.press("Control+A");
+  await other.keyboard.type("/(x+x+)+y/");
+  await million.until("an end", async () => /^0\??$/.test(await found()), 30_000);
+  page.problems.push(...other.problems);
+  await other.close();
 });
 
 test("nothing went wrong in the page", () => {

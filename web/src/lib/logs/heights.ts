@@ -68,6 +68,23 @@ export class Heights {
     return grown;
   }
 
+  /** Sets the heights of all lines anew. */
+  renew(height: (position: number) => number): void {
+    this.total = 0;
+    for (let at = this.first; at < this.end;) {
+      const stop = Math.min((blockOf(at) + 1) * BLOCK, this.end);
+      const block = this.#block(at);
+      let sum = 0;
+      for (; at < stop; at += 1) {
+        const one = height(at);
+        this.#heights[at % this.#capacity] = one;
+        sum += one;
+      }
+      this.#sums[block] = sum;
+      this.total += sum;
+    }
+  }
+
   /** Where a line begins, from the front of the list. */
   offset(position: number): number {
     let offset = 0;

@@ -132,6 +132,19 @@ describe("heights", () => {
     }
   });
 
+  test("set anew, some to nothing: those are never where one looks", () => {
+    const heights = new Heights();
+    heights.reset(700);
+    for (let i = 0; i < 6_000; i += 1) heights.push(18);
+    heights.dropTo(900);
+    heights.renew((position) => (position % 3 === 0 ? 20 : 0));
+    const shown = Math.floor((6_700 - 1) / 3) - Math.ceil(900 / 3) + 1;
+    expect(heights.total).toBe(shown * 20);
+    expect([heights.find(0), heights.find(19), heights.find(20)]).toEqual([900, 900, 903]);
+    expect(heights.offset(900 + 3_000)).toBe(20_000);
+    expect(heights.find(20_005)).toBe(3_900);
+  });
+
   test("reach beyond what 32 bits can count", () => {
     const heights = new Heights();
     heights.reset(2 ** 33);

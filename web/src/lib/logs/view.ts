@@ -139,12 +139,7 @@ export class LogView {
     const perLine = Math.max(10, Math.floor(width / charWidth(scroller)));
     if (style.wrap !== before.wrap || (style.wrap && perLine !== this.#perLine)) {
       this.#perLine = perLine;
-      this.#keeping(() => {
-        const { first, end } = this.ring;
-        for (let position = first; position < end; position += 1) {
-          if (!this.#open.has(position)) this.#heights.set(position, this.#estimate(position));
-        }
-      });
+      this.#estimateAll();
       this.#renew();
     }
   }
@@ -356,6 +351,15 @@ export class LogView {
     change();
     this.#scroll.total = this.#heights.total;
     this.#scroll.goTo(this.#heights.offset(line) + within);
+  }
+
+  /** Of all lines that are not unfolded; what they really are is seen when they are in view. */
+  #estimateAll(): void {
+    this.#keeping(() => {
+      const open = [...this.#open].map((at) => [at, this.#heights.height(at)] as const);
+      this.#heights.renew((position) => this.#estimate(position));
+      for (const [position, height] of open) this.#heights.set(position, height);
+    });
   }
 
   #estimate(position: number): number {
