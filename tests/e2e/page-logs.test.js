@@ -208,6 +208,29 @@ test("found as one types, with a count, and stepped through", async () => {
   for (const line of lines) assert.match(line, /^\S+Z -\s+line \d*1$/);
 });
 
+test("all stored lines go straight into a file, filtered", async () => {
+  await log.open(mixed, "?level=warn");
+  const link = log.at("log-export");
+  await link.waitFor();
+  const { headers, text } = await page.evaluate(
+    async (href) => {
+      const answer = await fetch(href);
+      return { headers: Object.fromEntries(answer.headers), text: await answer.text() };
+    },
+    await link.getAttribute("href"),
+  );
+  assert.equal(headers["content-disposition"], "attachment");
+  assert.equal(headers["content-type"], "text/plain; charset=utf-8");
+  assert.match(text, /^\S+Z warn  \S+\/mixed \| WARN slow$/m);
+  assert.doesNotMatch(text, /INFO/);
+  const download = page.waitForEvent("download");
+  await link.click();
+  const file = await download;
+  assert.match(file.suggestedFilename(), /^mixed-.*\.log$/);
+  const saved = await readFile(await file.path(), "utf8");
+  assert.ok(saved.startsWith(text.slice(0, 200)), saved.slice(0, 200));
+});
+
 test("a link to a line opens there; selected lines are copied", async () => {
   await log.open(count);
   await log.until("lines", async () => (await log.lines()) > 80);
@@ -408,6 +431,30 @@ test("a million lines: the newest are all there, each in its place, and found", 
     );
     assert.ok(Math.abs((shown[0] - first) / 1e6 - part) < 0.01, `${shown[0]} at ${part}`);
   }
+  // So many are written into their file bit by bit; the file lies in the page's own folder here.
+  await other.evaluate(() => {
+    window.writes = 0;
+    window.showSaveFilePicker = async ({ suggestedName }) => {
+      const folder = await navigator.storage.getDirectory();
+      const handle = await folder.getFileHandle(suggestedName, { create: true });
+      const out = await handle.createWritable();
+      const write = (text) => ((window.writes += 1), out.write(text));
+      window.saved = handle;
+      return { createWritable: async () => ({ write, close: () => out.close() }) };
+    };
+  });
+  await million.scroller.focus();
+  await other.keyboard.press("d");
+  await other.getByText("Saved", { exact: true }).waitFor({ timeout: 60_000 });
+  const file = await other.evaluate(async () => {
+    const text = await (await window.saved.getFile()).text();
+    let requests = 0;
+    for (let at = 0; (at = text.indexOf(" of user u", at) + 1) > 0;) requests += 1;
+    return { name: window.saved.name, requests, writes: window.writes };
+  });
+  assert.match(file.name, /^hostile-.*\.log$/);
+  assert.ok(file.writes > 100, `${file.writes} writes`);
+  assert.equal(file.requests, 998_000);
   const found = () => million.at("log-matches").textContent();
   await other.keyboard.press("/");
   await other.keyboard.type("/\\b\\d*00777 of user/");

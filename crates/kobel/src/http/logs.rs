@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use kobel_hub::{
     access::Access,
     logs::store::{
@@ -19,7 +19,7 @@ use kobel_hub::{
 };
 use kobel_wire::{
     DeviceUuid, Timestamp,
-    log::{LogLine, LogStreamId},
+    log::{Level, LogLine, LogStreamId},
 };
 use serde::Serialize;
 use tokio::{
@@ -54,6 +54,16 @@ const PART: usize = 32 * 1024;
 
 const NDJSON: &str = "application/x-ndjson";
 
+/// How lines that flow are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Shape {
+    /// A line of JSON each.
+    #[default]
+    Json,
+    /// For reading, as the page saves them.
+    Text,
+}
+
 /// What is asked for.
 #[derive(Debug)]
 struct Asked {
@@ -61,6 +71,8 @@ struct Asked {
     follow: bool,
     progress: bool,
     limited: bool,
+    /// A file of this shape, for the browser to save.
+    download: Option<Shape>,
 }
 
 /// A line in an answer.
@@ -138,7 +150,9 @@ pub(crate) async fn search(
     let Query(parameters) =
         parameters.map_err(|rejection| ApiError::bad_request(rejection.body_text()))?;
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    let lines = accept.is_some_and(|accept| accept.contains(NDJSON));
+    // A link can set no headers, but a parameter.
+    let file = parameters.iter().any(|(name, value)| name == "download" && !value.is_empty());
+    let lines = file || accept.is_some_and(|accept| accept.contains(NDJSON));
     let asked = asked(&parameters, lines, Timestamp::now())
         .map_err(|(name, why)| ApiError::bad_request(format!("{name}: {why}")))?;
     if lines {
@@ -181,7 +195,7 @@ fn asked(
 ) -> Result<Asked, (String, String)> {
     let (mut query, mut search) = (LogQuery::default(), LogSearch::default());
     let (mut limit, mut order) = (None, None);
-    let (mut follow, mut progress) = (false, false);
+    let (mut follow, mut progress, mut download) = (false, false, None);
     let mut whose = Vec::new();
     for (name, value) in parameters {
         let wrong = |why: String| (name.clone(), why);
@@ -226,9 +240,16 @@ fn asked(
                 }
                 *(if name == "follow" { &mut follow } else { &mut progress }) = on;
             }
+            "download" => {
+                download = Some(match value.as_str() {
+                    "ndjson" => Shape::Json,
+                    "text" => Shape::Text,
+                    _ => return Err(wrong("expected ndjson or text".into())),
+                });
+            }
             _ => {
                 let known = "q, from, to, container, device, project, service, stream, limit, \
-                             order, cursor, follow, progress";
+                             order, cursor, follow, progress, download";
                 return Err((name.chars().take(40).collect(), format!("unknown; use {known}")));
             }
         }
@@ -240,7 +261,10 @@ fn asked(
     search.order = order.unwrap_or_default();
     let limited = limit.is_some();
     search.limit = limit.unwrap_or(if lines { usize::MAX } else { PAGE });
-    Ok(Asked { search, follow, progress, limited })
+    if download.is_some() && (follow || progress) {
+        return Err(("download".into(), "ends, and is of lines alone".into()));
+    }
+    Ok(Asked { search, follow, progress, limited, download })
 }
 
 /// A time: RFC 3339, milliseconds since 1970, or how long ago, such as `15m`.
@@ -269,7 +293,9 @@ fn flow(
     asked: Asked,
 ) -> Response {
     let (send, receive) = mpsc::channel(PARTS);
+    let download = asked.download;
     let flowing = Flow {
+        shape: download.unwrap_or_default(),
         shared,
         headers,
         checked: Instant::now(),
@@ -298,7 +324,17 @@ fn flow(
             }
         },
     );
-    ([(header::CONTENT_TYPE, NDJSON)], Body::from_stream(parts)).into_response()
+    let kind = match download {
+        Some(Shape::Text) => "text/plain; charset=utf-8",
+        _ => NDJSON,
+    };
+    let mut answer = ([(header::CONTENT_TYPE, kind)], Body::from_stream(parts)).into_response();
+    if download.is_some() {
+        // Without a name: the link that was clicked has one.
+        let attachment = HeaderValue::from_static("attachment");
+        answer.headers_mut().insert(header::CONTENT_DISPOSITION, attachment);
+    }
+    answer
 }
 
 /// Lines on their way to one client.
@@ -311,6 +347,7 @@ struct Flow {
     sent: Instant,
     out: mpsc::Sender<Bytes>,
     part: Vec<u8>,
+    shape: Shape,
 }
 
 /// The client has gone, or may see no more.
@@ -324,7 +361,7 @@ impl Flow {
     }
 
     async fn all(&mut self, store: &LogStore, asked: Asked) -> Result<(), Over> {
-        let Asked { mut search, follow, progress, limited } = asked;
+        let Asked { mut search, follow, progress, limited, .. } = asked;
         let follow = follow.then(|| store.follow(search.query.clone()));
         // Before what is followed: a tail, or all from a time on.
         let tail = follow.is_some() && search.from == i64::MIN && search.after.is_none();
@@ -344,7 +381,7 @@ impl Flow {
                     } else if tail {
                         held.push(found);
                     } else {
-                        self.line(&Line::from(&*found)).await?;
+                        self.found(&found).await?;
                     }
                 }
                 SearchEvent::Progress(now) if progress => {
@@ -358,7 +395,7 @@ impl Flow {
             }
         }
         for found in held.iter().rev() {
-            self.line(&Line::from(&**found)).await?;
+            self.found(found).await?;
         }
         self.send().await?;
         match follow {
@@ -377,7 +414,7 @@ impl Flow {
             let Ok((same, found)) = looked.await else { return Err(Over) };
             follow = same;
             for found in &found {
-                self.line(&Line::from(found)).await?;
+                self.found(found).await?;
             }
             if found.is_empty() && self.sent.elapsed() > ALIVE {
                 // An empty line, so that both ends notice when the other has gone.
@@ -391,9 +428,24 @@ impl Flow {
         }
     }
 
+    async fn found(&mut self, found: &FoundLine) -> Result<(), Over> {
+        match self.shape {
+            Shape::Json => self.line(&Line::from(found)).await,
+            Shape::Text => {
+                self.part.extend_from_slice(text(found).as_bytes());
+                self.pass().await
+            }
+        }
+    }
+
     async fn line<T: Serialize>(&mut self, line: &T) -> Result<(), Over> {
         serde_json::to_writer(&mut self.part, line).map_err(|_| Over)?;
         self.part.push(b'\n');
+        self.pass().await
+    }
+
+    /// Sends what has become enough.
+    async fn pass(&mut self) -> Result<(), Over> {
         if self.part.len() >= PART {
             self.send().await?;
             self.check().await?;
@@ -431,6 +483,22 @@ impl Flow {
     }
 }
 
+/// A line with its end: when, how grave, of what, and as it came.
+fn text(found: &FoundLine) -> String {
+    let FoundLine { identity, line, .. } = found;
+    let level = line.level.map_or("-", Level::as_str);
+    let said = match line.marker {
+        Some(marker) if line.message.is_empty() => format!("---- {marker:?}").to_lowercase(),
+        Some(_) => format!("---- {}", line.message),
+        None => line.raw().to_owned(),
+    };
+    let cut = line.cut.map(|bytes| format!(" [{bytes} bytes cut off]")).unwrap_or_default();
+    format!(
+        "{} {level:<5} {}/{} | {said}{cut}\n",
+        line.timestamp, identity.device_name, identity.name
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -466,6 +534,7 @@ mod tests {
             ("cursor", "x", "cursor: not one that a search gave"),
             ("stream", "x", "stream: expected deviceUuid:containerId"),
             ("follow", "true", "follow: needs Accept"),
+            ("download", "pdf", "download: expected ndjson or text"),
             ("colour", "red", "colour: unknown; use q, from"),
         ] {
             let error = read(&[(name, value)], false).unwrap_err();

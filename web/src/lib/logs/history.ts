@@ -12,7 +12,8 @@ export const STORED_EPOCH = "stored";
 export class History {
   #q = "";
 
-  constructor(readonly stream: string) {}
+  /** `of`: what to search the store by. */
+  constructor(readonly of: Parameters) {}
 
   filter(filters: LogFilters | undefined): void {
     this.#q = filters ? queryText(filters) : "";
@@ -41,8 +42,13 @@ export class History {
     return { lines: order === "newest" ? lines.reverse() : lines, more: cursor !== null };
   }
 
+  /** What to search the store by for all of it. */
+  all(): Parameters {
+    return { ...this.of, q: this.#q };
+  }
+
   #page(asked: Parameters, signal: AbortSignal): ReturnType<typeof page> {
-    return page({ ...asked, stream: this.stream, q: this.#q, limit: String(PAGE) }, signal);
+    return page({ ...asked, ...this.all(), limit: String(PAGE) }, signal);
   }
 }
 

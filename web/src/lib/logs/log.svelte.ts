@@ -14,6 +14,7 @@ import type {
 import { History, olderThan, STORED_EPOCH } from "./history";
 import { BASE, LogRing } from "./ring";
 import type { LogSource } from "./source";
+import type { Parameters } from "./stored";
 import { told } from "./storedlog.svelte";
 import { ANEW_TEXT, gapText, markerText, readStamp } from "./words";
 
@@ -64,12 +65,19 @@ export class LogModel implements LogHandler, LogSource {
     this.#filters = filters;
     this.wrong = undefined;
     this.#replace = true;
+    this.#history?.filter(filters);
     this.again();
   }
 
   /** Where its older lines are stored: `deviceUuid:containerId`. */
   storedAs(stream: string): void {
-    if (this.#history?.stream !== stream) this.#history = new History(stream);
+    if (this.#history?.of["stream"] === stream) return;
+    this.#history = new History({ stream });
+    this.#history.filter(this.#filters);
+  }
+
+  stored(): Parameters | undefined {
+    return this.#history?.all();
   }
 
   newer(): void {

@@ -2,6 +2,7 @@
 import type { Emitter } from "../live/emitter";
 import type { LogFilters } from "../live/types";
 import type { LogRing } from "./ring";
+import type { Parameters } from "./stored";
 
 export interface LogSource {
   readonly state: "waiting" | "open" | "unavailable";
@@ -20,6 +21,8 @@ export interface LogSource {
   /** Lines before the oldest, and after the newest; they come when they come. */
   older(): void;
   newer(): void;
+  /** What to search the store by for all of it, with its filters; undefined where nobody knows. */
+  stored(): Parameters | undefined;
   /** Brings an instant in, if the source can; gives whether it does. */
   reach(at: number): boolean;
 }

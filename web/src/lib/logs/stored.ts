@@ -44,12 +44,24 @@ export interface StoredStream {
   last: string;
 }
 
-export type Parameters = Record<string, string | undefined>;
+/** Of a search; several values of one name mean any of them. */
+export type Parameters = Record<string, string | readonly string[] | undefined>;
+
+export type Format = "ndjson" | "text";
 
 function address(parameters: Parameters): string {
   const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(parameters)) if (value) query.set(name, value);
+  for (const [name, value] of Object.entries(parameters)) {
+    for (const one of typeof value === "string" ? [value] : (value ?? [])) {
+      if (one) query.append(name, one);
+    }
+  }
   return `/api/v1/logs/search?${query.toString()}`;
+}
+
+/** Where the browser itself gets everything that is found: it streams to a file. */
+export function exportHref(parameters: Parameters, format: Format): string {
+  return address({ ...parameters, download: format });
 }
 
 async function ask(path: string, accept: string, signal: AbortSignal): Promise<Response> {

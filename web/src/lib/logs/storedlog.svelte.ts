@@ -4,7 +4,7 @@ import type { LogFilters } from "../live/types";
 import { History, placeBefore, STORED_EPOCH } from "./history";
 import { BASE, LogRing } from "./ring";
 import type { LogSource } from "./source";
-import type { StoredLine } from "./stored";
+import type { Parameters, StoredLine } from "./stored";
 import { markerText, readStamp } from "./words";
 
 /** At the end new lines are looked for so often at most, milliseconds. */
@@ -38,7 +38,7 @@ export class StoredLog implements LogSource {
   #busy = false;
 
   constructor(stream: string, start: Start) {
-    this.#history = new History(stream);
+    this.#history = new History({ stream });
     this.#start = start;
   }
 
@@ -54,6 +54,10 @@ export class StoredLog implements LogSource {
     this.#filters = text;
     this.#history.filter(filters);
     void this.#open();
+  }
+
+  stored(): Parameters {
+    return this.#history.all();
   }
 
   retry(): void {
