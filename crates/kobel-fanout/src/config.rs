@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::NodeTag;
+
 /// How a server behaves. Made by [`Config::default`] and changed field by field.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The path that the server answers under, with slashes around it. Default: `/socket.io/`.
     pub path: String,
+    /// Names this server in the ids of its sessions, where it is one of several behind a balancer:
+    /// who gets a request of another one's session then knows where it belongs. Default: none.
+    pub node: Option<NodeTag>,
     /// How many shards, that is threads that own connections; at most 250. Default: one per core.
     pub shards: usize,
     /// How often the server pings a client. Default: 25 s, as Socket.IO's own server.
@@ -39,6 +44,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             path: "/socket.io/".into(),
+            node: None,
             shards: std::thread::available_parallelism().map_or(1, usize::from).min(250),
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(60),

@@ -20,6 +20,7 @@ mod http;
 mod ids;
 mod loss;
 mod metrics;
+mod node;
 mod server;
 mod shard;
 
@@ -34,11 +35,12 @@ pub use handler::{
     Handshake, Payload,
 };
 pub use http::{
-    Accept, Admission, Body, Client, Listen, Network, NetworkError, Plain, Proxies, ServeLimits,
-    serve, serve_with,
+    Accept, Admission, Body, Client, Listen, Network, NetworkError, Plain, Proxies, Refusal,
+    ServeLimits, Vouch, serve, serve_with, sid_of,
 };
 pub use ids::{AckId, Room, SocketId};
 pub use loss::{Loss, Stretch};
 pub use metrics::{Histogram, Latency, Snapshot};
+pub use node::{NodeTag, NodeTagError};
 pub use server::{AskError, Server};
 pub use shard::Context;

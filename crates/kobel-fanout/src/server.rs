@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    AckId, Answer, Config, DisconnectReason, EngineHandler, Frame, FrameError, Handler, Room,
-    Snapshot, SocketId,
+    AckId, Answer, Config, DisconnectReason, EngineHandler, Frame, FrameError, Handler, NodeTag,
+    Room, Snapshot, SocketId, node,
     shard::{self, Application, Command},
 };
 
@@ -278,17 +278,19 @@ impl Drop for Reserved {
     }
 }
 
-/// A session id: the shard's number, then 120 random bits.
-pub(crate) fn new_sid(shard: usize) -> Result<Box<str>, getrandom::Error> {
+/// A session id: the server's tag where it has one, the shard's number, then 120 random bits.
+pub(crate) fn new_sid(node: Option<&NodeTag>, shard: usize) -> Result<Box<str>, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes[1..])?;
     bytes[0] = shard as u8;
-    Ok(URL_SAFE_NO_PAD.encode(bytes).into())
+    let random = URL_SAFE_NO_PAD.encode(bytes);
+    Ok(node.map_or_else(|| random.clone(), |node| node.name(&random)).into())
 }
 
 /// The shard that a session id names.
 pub(crate) fn shard_of(sid: &str) -> Option<usize> {
-    // 22 characters are 16 bytes; anything else is not ours.
-    let bytes = (sid.len() == 22).then(|| URL_SAFE_NO_PAD.decode(sid).ok())??;
+    let random = node::random_part(sid);
+    // 22 characters are 16 bytes; anything else is not ours. Another server's is not known there.
+    let bytes = (random.len() == 22).then(|| URL_SAFE_NO_PAD.decode(random).ok())??;
     bytes.first().map(|shard| usize::from(*shard))
 }

@@ -293,7 +293,8 @@ fn listen<A: Accept>(
         let site = site.clone();
         async move { site.answer(request, remote).await }
     };
-    let listen = Listen { limits: config.serve.clone(), accept, proxies: config.proxies.clone() };
+    let (limits, proxies) = (config.serve.clone(), config.proxies.clone());
+    let listen = Listen { limits, accept, proxies, vouch: None };
     let listening = kobel_fanout::serve_with(listener, listen, app, cancel.clone());
     tasks.spawn(async {
         if let Err(error) = listening.await {

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::ServeLimits;
@@ -16,6 +19,8 @@ pub struct Admission(Arc<Place>);
 struct Place {
     counts: Arc<Counts>,
     address: Option<IpAddr>,
+    /// Whether it counts by the address.
+    by_address: AtomicBool,
     /// The connection of a proxy that this is a client's part of. It counts in all by itself.
     within: Option<Admission>,
 }
@@ -67,7 +72,7 @@ impl Counts {
             table.count(address, limits)?;
         }
         table.all += 1;
-        Ok(Admission(Arc::new(Place { counts: Arc::clone(self), address, within: None })))
+        Ok(Admission::new(self, address, None))
     }
 }
 
@@ -77,24 +82,42 @@ impl Admission {
     pub(super) fn of_client(&self, client: IpAddr, limits: &ServeLimits) -> Result<Self, Refused> {
         let counts = &self.0.counts;
         counts.0.lock().unwrap_or_else(PoisonError::into_inner).count(client, limits)?;
-        let within = Some(self.clone());
-        let place = Place { counts: Arc::clone(counts), address: Some(client), within };
-        Ok(Self(Arc::new(place)))
+        Ok(Self::new(counts, Some(client), Some(self.clone())))
+    }
+
+    fn new(counts: &Arc<Counts>, address: Option<IpAddr>, within: Option<Self>) -> Self {
+        let (counts, by_address) = (Arc::clone(counts), AtomicBool::new(true));
+        Self(Arc::new(Place { counts, address, by_address, within }))
+    }
+
+    /// From now on the connection counts in all only: it turned out to be another server's.
+    pub(super) fn forget_address(&self) {
+        self.0.forget_address();
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut table = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.within.is_none() {
-            table.all -= 1;
-        }
+impl Place {
+    fn forget_address(&self) {
         let Some(address) = self.address else { return };
+        // Only once: it is asked for each request.
+        if !self.by_address.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        let mut table = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = table.by_address.get_mut(&address) {
             *count -= 1;
             if *count == 0 {
                 table.by_address.remove(&address);
             }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.forget_address();
+        if self.within.is_none() {
+            self.counts.0.lock().unwrap_or_else(PoisonError::into_inner).all -= 1;
         }
     }
 }
@@ -122,6 +145,14 @@ mod tests {
         // A session outlives the request, and holds the place of the connection that it came by.
         drop((proxy, direct));
         assert_eq!(counts.0.lock().unwrap().all, 2);
+        // Another server's connection gives back what it took of its address, once.
+        let server = counts.admit(Some(b), &limits).err();
+        assert_eq!(server, Some(Refused::Address));
+        let server = counts.admit(Some(a), &limits).ok().unwrap();
+        server.forget_address();
+        server.forget_address();
+        assert_eq!(counts.0.lock().unwrap().by_address.get(&a), None);
+        drop(server);
         drop((second, other));
         let table = counts.0.lock().unwrap();
         assert_eq!((table.all, table.by_address.len()), (0, 0));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{self, HeaderName},
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -38,6 +38,26 @@ struct Query<'a> {
     version: Option<&'a str>,
     transport: Option<&'a str>,
     sid: Option<&'a str>,
+}
+
+/// The session id in a request's query, as [`Server::handle`] reads it.
+pub fn sid_of(uri: &Uri) -> Option<&str> {
+    Query::read(uri.query()?).sid
+}
+
+/// Why a request under the server's path is not answered by the application that has the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such session (any more): a client opens another one at once.
+    UnknownSession,
+    /// The body is too large.
+    TooLarge,
+    /// The body did not come in time.
+    TooSlow,
+    /// The server is about to end: a client tries again later.
+    Closing,
+    /// There is no room: a client tries again later.
+    Full,
 }
 
 impl<'a> Query<'a> {
@@ -84,6 +104,20 @@ impl Server {
             }
         };
         cors::allow(&self.config().cors, &headers, answer.headers_mut());
+        answer
+    }
+
+    /// An answer that says no, in the words of the protocol and with what CORS needs. For who takes a
+    /// request under the path elsewhere, such as to the server that its session is on.
+    pub fn refuse(&self, request: &HeaderMap, refusal: Refusal) -> Response<Body> {
+        let mut answer = reply(match refusal {
+            Refusal::UnknownSession => UNKNOWN_SID,
+            Refusal::TooLarge => Reply::TooLarge,
+            Refusal::TooSlow => Reply::TooSlow,
+            Refusal::Closing => Reply::Closing,
+            Refusal::Full => Reply::Full,
+        });
+        cors::allow(&self.config().cors, request, answer.headers_mut());
         answer
     }
 
@@ -250,7 +284,7 @@ impl Server {
         remote: SocketAddr,
     ) -> Option<Opening> {
         let place = self.reserve()?;
-        let sid = new_sid(shard).ok()?;
+        let sid = new_sid(self.config().node.as_ref(), shard).ok()?;
         let admission = head.extensions.remove::<Admission>();
         let handshake = KeptHandshake::new(&head.headers, remote, query);
         Some(Opening { sid, handshake, admission, place })

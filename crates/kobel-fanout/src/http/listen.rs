@@ -15,7 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Accept, Plain, Proxies,
+    Accept, Plain, Proxies, Vouch,
     admission::{Admission, Counts, Refused},
     tuning::tune,
 };
@@ -67,6 +67,8 @@ pub struct Listen<A = Plain> {
     pub accept: A,
     /// Whose word about a client is taken.
     pub proxies: Proxies,
+    /// Who knows the clients of other servers' requests, where there are other servers.
+    pub vouch: Option<Arc<dyn Vouch>>,
 }
 
 /// Accepts plain connections until cancelled, and answers each request by `app`, which gives those
@@ -88,7 +90,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let listen = Listen { limits, accept: Plain, proxies: Proxies::default() };
+    let listen = Listen::<Plain> { limits, ..Listen::default() };
     serve_with(listener, listen, app, cancel).await
 }
 
@@ -116,7 +118,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Listen { limits, accept, proxies } = listen;
+    let Listen { limits, accept, proxies, vouch } = listen;
     let counts = Arc::new(Counts::default());
     let refusals = Arc::new(Semaphore::new(REFUSALS_AT_ONCE));
     let tasks = TaskTracker::new();
@@ -139,7 +141,7 @@ where
         let (app, accept, ended) = (app.clone(), accept.clone(), cancel.clone());
         match counts.admit(address, &limits) {
             Ok(admission) => {
-                let (limits, proxies) = (limits.clone(), proxies.clone());
+                let (limits, proxies, vouch) = (limits.clone(), proxies.clone(), vouch.clone());
                 tasks.spawn(async move {
                     let accepted = tokio::select! {
                         accepted = timeout(limits.header_timeout, accept.accept(stream)) => accepted,
@@ -147,7 +149,8 @@ where
                     };
                     match accepted {
                         Ok(Ok(stream)) => {
-                            let at = At { remote, encrypted: A::ENCRYPTS, admission, proxies };
+                            let encrypted = A::ENCRYPTS;
+                            let at = At { remote, encrypted, admission, proxies, vouch };
                             at.answer(stream, limits, app, ended).await;
                         }
                         Ok(Err(error)) => tracing::debug!(%remote, %error, "not accepted"),
@@ -178,6 +181,7 @@ struct At {
     encrypted: bool,
     admission: Admission,
     proxies: Proxies,
+    vouch: Option<Arc<dyn Vouch>>,
 }
 
 impl At {
@@ -202,8 +206,14 @@ impl At {
             .header_read_timeout(limits.header_timeout)
             .max_buf_size(limits.header_bytes.max(8192));
         let service = service_fn(move |mut request: Request<Incoming>| {
-            let client = self.proxies.client(remote, self.encrypted, request.headers());
-            let admission = if client.proxied {
+            let vouched = self.vouch.as_ref().and_then(|vouch| vouch.client(&mut request));
+            let client = vouched
+                .unwrap_or_else(|| self.proxies.client(remote, self.encrypted, request.headers()));
+            let admission = if vouched.is_some() {
+                // It counts where the client's connection ends.
+                self.admission.forget_address();
+                Ok(self.admission.clone())
+            } else if client.proxied {
                 self.admission.of_client(client.address.ip(), &limits)
             } else {
                 Ok(self.admission.clone())

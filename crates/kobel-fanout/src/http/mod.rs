@@ -7,9 +7,11 @@ mod cors;
 mod listen;
 mod proxies;
 mod tuning;
+mod vouch;
 
 pub use accept::{Accept, Plain};
 pub use admission::Admission;
-pub use answer::Body;
+pub use answer::{Body, Refusal, sid_of};
 pub use listen::{Listen, ServeLimits, serve, serve_with};
 pub use proxies::{Client, Network, NetworkError, Proxies};
+pub use vouch::Vouch;

@@ -91,7 +91,12 @@ impl Accept for Never {
 }
 
 fn holding() -> Listen<Hold> {
-    Listen { limits: ServeLimits::default(), accept: Hold, proxies: Proxies::default() }
+    Listen {
+        limits: ServeLimits::default(),
+        accept: Hold,
+        proxies: Proxies::default(),
+        vouch: None,
+    }
 }
 
 #[tokio::test]
@@ -171,7 +176,7 @@ async fn a_handshake_has_the_time_of_a_head_and_counts_as_a_connection() {
         connections: 3,
         ..ServeLimits::default()
     };
-    let listen = Listen { limits, accept: Never, proxies: Proxies::default() };
+    let listen = Listen { limits, accept: Never, proxies: Proxies::default(), vouch: None };
     let fixture = Fixture::listen(config(), listen).await;
     let begun = Instant::now();
     let mut waiting = Vec::new();
@@ -202,8 +207,12 @@ async fn a_refused_client_hears_it_by_its_own_kind_of_stream() {
 /// Half a request after the end has begun is not waited for, on any stream.
 #[tokio::test]
 async fn an_end_does_not_wait_for_a_handshake() {
-    let listen =
-        Listen { limits: ServeLimits::default(), accept: Never, proxies: Proxies::default() };
+    let listen = Listen {
+        limits: ServeLimits::default(),
+        accept: Never,
+        proxies: Proxies::default(),
+        vouch: None,
+    };
     let fixture = Fixture::listen(config(), listen).await;
     let mut stream = TcpStream::connect(fixture.addr).await.unwrap();
     stream.write_all(b"GET").await.unwrap();

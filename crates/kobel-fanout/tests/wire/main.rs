@@ -7,6 +7,7 @@ mod heartbeat;
 mod hostile;
 mod listen;
 mod namespaces;
+mod nodes;
 mod polling;
 mod proxies;
 mod rooms;

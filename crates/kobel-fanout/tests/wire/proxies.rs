@@ -9,7 +9,8 @@ const OPEN: &str = "/socket.io/?EIO=4&transport=polling";
 async fn behind(trusted: &str, per_address: usize) -> Fixture {
     let network: Network = trusted.parse().unwrap();
     let limits = ServeLimits { connections_per_address: per_address, ..ServeLimits::default() };
-    let listen = Listen { limits, accept: Plain, proxies: [network].into_iter().collect() };
+    let proxies = [network].into_iter().collect();
+    let listen = Listen::<Plain> { limits, proxies, ..Listen::default() };
     Fixture::listen(config(), listen).await
 }
 

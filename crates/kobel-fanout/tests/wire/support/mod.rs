@@ -8,7 +8,7 @@ mod ws;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use kobel_fanout::{Accept, Body, Config, Listen, Plain, Proxies, ServeLimits, Server, serve_with};
+use kobel_fanout::{Accept, Body, Config, Listen, Plain, ServeLimits, Server, serve_with};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -41,7 +41,7 @@ impl Fixture {
     }
 
     pub(crate) async fn with(config: Config, limits: ServeLimits) -> Self {
-        Self::listen(config, Listen { limits, accept: Plain, proxies: Proxies::default() }).await
+        Self::listen(config, Listen::<Plain> { limits, ..Listen::default() }).await
     }
 
     pub(crate) async fn listen<A: Accept>(config: Config, listen: Listen<A>) -> Self {
