@@ -42,6 +42,11 @@ for group in "$@"; do
       need fish fish
       need csh csh
       need openssl openssl
+      # Debian keeps its programs off the PATH.
+      compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
+      need redis-server redis-server
+      need redis-sentinel redis-sentinel
+      need haproxy haproxy
       ;;
     *) fail "unknown group $group; use build or test" ;;
   esac
