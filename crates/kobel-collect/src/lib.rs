@@ -24,7 +24,7 @@ mod backoff;
 mod stats;
 mod text;
 
-pub use stats::{CollectSnapshot, CollectStats};
+pub use stats::{CollectSnapshot, CollectStats, PoolSnapshot};
 
 use kobel_wire::{DeviceId, DeviceUuid};
 

@@ -1,7 +1,10 @@
 //! What the sources count of themselves, for metrics.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,64 @@ pub struct CollectStats {
     lag_micros: AtomicU64,
     container_events: AtomicU64,
     engine_reconnects: AtomicU64,
+    ssh_pool: Arc<PoolStats>,
+}
+
+/// Counters of the connections to hosts that are read over SSH, of all hosts together.
+#[derive(Debug, Default)]
+pub(crate) struct PoolStats {
+    acquired: AtomicU64,
+    created: AtomicU64,
+    failed: AtomicU64,
+    in_use: AtomicU64,
+    idle: AtomicU64,
+}
+
+impl PoolStats {
+    pub(crate) fn acquired(&self) {
+        self.acquired.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn created(&self) {
+        self.created.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// One host has as many connections in use and idle, each before and now.
+    pub(crate) fn changed(&self, in_use: (u64, u64), idle: (u64, u64)) {
+        for (of, (before, now)) in [(&self.in_use, in_use), (&self.idle, idle)] {
+            // Below zero it goes round, and comes back with the next.
+            of.fetch_add(now.wrapping_sub(before), Relaxed);
+        }
+    }
+
+    fn snapshot(&self) -> PoolSnapshot {
+        PoolSnapshot {
+            acquired: self.acquired.load(Relaxed),
+            created: self.created.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            in_use: self.in_use.load(Relaxed),
+            idle: self.idle.load(Relaxed),
+        }
+    }
+}
+
+/// The connections to hosts that are read over SSH, at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolSnapshot {
+    /// Streams that were given a place on a connection.
+    pub acquired: u64,
+    /// Connections that were opened and signed in.
+    pub created: u64,
+    /// Connections that could not be opened, or did not answer when they were to be used again.
+    pub failed: u64,
+    /// Connections that something goes over.
+    pub in_use: u64,
+    /// Connections that nobody uses.
+    pub idle: u64,
 }
 
 /// The counters at one moment.
@@ -35,6 +96,8 @@ pub struct CollectSnapshot {
     pub container_events: u64,
     /// How often an engine was reached again after it had been lost.
     pub engine_reconnects: u64,
+    /// Connections over SSH.
+    pub ssh_pool: PoolSnapshot,
 }
 
 impl CollectStats {
@@ -48,7 +111,12 @@ impl CollectStats {
             lag_micros: self.lag_micros.load(Relaxed),
             container_events: self.container_events.load(Relaxed),
             engine_reconnects: self.engine_reconnects.load(Relaxed),
+            ssh_pool: self.ssh_pool.snapshot(),
         }
+    }
+
+    pub(crate) fn ssh_pool(&self) -> Arc<PoolStats> {
+        Arc::clone(&self.ssh_pool)
     }
 
     pub(crate) fn sampled(&self) {

@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 
-use russh::{ChannelMsg, ChannelOpenFailure};
+use russh::{ChannelMsg, ChannelOpenFailure, Disconnect};
 use tokio::{
     io::{AsyncReadExt, join, split},
     time::timeout,
@@ -14,21 +14,45 @@ use super::{
 };
 use crate::docker::Connection;
 
+impl SshConnection {
+    /// A session, in which nothing runs yet.
+    pub(super) async fn session(&self) -> Result<Channel, RemoteError> {
+        opened(self.handle.channel_open_session()).await
+    }
+
+    /// Runs a command in a session: its input and output are the stream.
+    pub(super) async fn run(
+        &self,
+        mut channel: Channel,
+        command: &str,
+    ) -> Result<Connection, RemoteError> {
+        channel.exec(true, command).await.map_err(|error| RemoteError::Gone(words(&error)))?;
+        let prefix = timeout(STEP, began(&mut channel))
+            .await
+            .map_err(|_| RemoteError::Gone("no answer in 10 s".to_owned()))??;
+        let stream = channel.into_stream();
+        if prefix.is_empty() {
+            return Ok(Box::new(stream) as Connection);
+        }
+        let (read, write) = split(stream);
+        Ok(Box::new(join(Cursor::new(prefix).chain(read), write)) as Connection)
+    }
+
+    /// Whether the host answers.
+    pub(super) async fn ping(&self) -> bool {
+        self.handle.send_ping().await.is_ok() && !self.is_closed()
+    }
+
+    /// Says farewell; whatever goes over it ends.
+    pub(super) async fn end(&self) {
+        // One that is gone hears nothing.
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+    }
+}
+
 impl Remote for SshConnection {
     fn exec<'a>(&'a self, command: &'a str) -> Opening<'a> {
-        Box::pin(async move {
-            let mut channel = opened(self.handle.channel_open_session()).await?;
-            channel.exec(true, command).await.map_err(|error| RemoteError::Gone(words(&error)))?;
-            let prefix = timeout(STEP, began(&mut channel))
-                .await
-                .map_err(|_| RemoteError::Gone("no answer in 10 s".to_owned()))??;
-            let stream = channel.into_stream();
-            if prefix.is_empty() {
-                return Ok(Box::new(stream) as Connection);
-            }
-            let (read, write) = split(stream);
-            Ok(Box::new(join(Cursor::new(prefix).chain(read), write)) as Connection)
-        })
+        Box::pin(async move { self.run(self.session().await?, command).await })
     }
 
     fn unix<'a>(&'a self, path: &'a str) -> Opening<'a> {

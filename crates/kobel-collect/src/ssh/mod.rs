@@ -1,6 +1,7 @@
 //! Remote Linux hosts over plain SSH: nothing is installed there.
 //!
-//! One connection a host ([`SshConnection`], RFC 4251 to 4254 by russh). [`docker`] reaches the
+//! One connection a host ([`SshConnection`], RFC 4251 to 4254 by russh), and further ones where its
+//! sshd gives too few sessions (`pool`). [`docker`] reaches the
 //! host's container engine through it.
 
 pub mod docker;
@@ -12,7 +13,7 @@ mod collector;
 mod connect;
 mod error;
 mod ignore;
-mod link;
+mod pool;
 mod sign_in;
 mod source;
 mod spec;

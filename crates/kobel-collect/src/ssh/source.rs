@@ -23,7 +23,7 @@ use super::{
     docker::SshEngine,
     error::SshError,
     ignore::Ignore,
-    link::Link,
+    pool::Pool,
     spec::{Docker, HostKey, SshSpec},
 };
 use crate::{
@@ -42,6 +42,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Who looks as closely as this sees the processes, too.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// Beside the state of a host that gives one session a connection.
+const ONE_SESSION: &str = "Its sshd gives one session a connection (MaxSessions 1). Metrics share \
+                           it with filesystems and processes, which are read less often and \
+                           without those of other servers, and where sshd forwards no sockets each \
+                           stream to the container engine takes a connection of its own. Raise \
+                           MaxSessions there to 10, which is what sshd has by default.";
 
 /// Where what is read of a host goes.
 #[derive(Clone)]
@@ -87,15 +94,15 @@ impl SshSource {
     /// What is wrong is reported as the device's state with what to do, and tried again with waits
     /// that grow; after a refused sign-in or a changed host key nothing is tried any more.
     pub async fn run(mut self, delay: Duration, cancel: CancellationToken) {
-        let link = Arc::new(Link::default());
+        let pool = Arc::new(Pool::new(self.to.stats.ssh_pool()));
         let mut tasks = JoinSet::new();
-        self.containers(&link, &cancel, &mut tasks);
+        self.containers(&pool, &cancel, &mut tasks);
         let work = async {
             sleep(delay).await;
             let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
             loop {
-                let error = self.once(&link, &mut backoff).await;
-                link.set(None);
+                let error = self.once(&pool, &mut backoff).await;
+                pool.end().await;
                 self.say(error.state(), Some(error.told()));
                 tracing::warn!(host = %self.spec.host, reason = %clean(&error.to_string(), 300), "a host cannot be read");
                 if error.is_final() {
@@ -107,14 +114,15 @@ impl SshSource {
         tokio::select! {
             () = cancel.cancelled() => {}
             () = work => {}
+            () = pool.tidy() => {}
         }
-        link.set(None);
+        pool.end().await;
         // They are cancelled, too.
         while tasks.join_next().await.is_some() {}
     }
 
     /// Starts to read the host's containers, whenever it is connected.
-    fn containers(&self, link: &Arc<Link>, cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
+    fn containers(&self, pool: &Arc<Pool>, cancel: &CancellationToken, tasks: &mut JoinSet<()>) {
         let socket = match &self.spec.docker {
             Docker::Off => {
                 let engine = Engine {
@@ -129,7 +137,7 @@ impl SshSource {
             Docker::Auto => None,
             Docker::At(path) => Some(path.clone()),
         };
-        let engine = SshEngine::new(Arc::clone(link) as _, socket);
+        let engine = SshEngine::new(Arc::clone(pool) as _, socket);
         let logs = DockerLogs::new(Arc::new(engine.clone()));
         self.to.logs.set(self.target.device, Arc::new(logs));
         let source = DockerSource::new(
@@ -142,21 +150,22 @@ impl SshSource {
     }
 
     /// Connects and reads until it breaks; gives why.
-    async fn once(&mut self, link: &Arc<Link>, backoff: &mut Backoff) -> SshError {
+    async fn once(&mut self, pool: &Arc<Pool>, backoff: &mut Backoff) -> SshError {
         let pins = Pins { pin: Arc::clone(&self.to.pin), new: Mutex::default() };
         let opened = SshConnection::open(&self.spec, &pins).await;
         // Also of a connection that came to nothing: its host was met.
         self.spec.host_keys.pinned.append(&mut pins.take());
         let connection = match opened {
-            Ok(connection) => Arc::new(connection),
+            Ok(connection) => connection,
             Err(error) => return error,
         };
-        link.set(Some(Arc::clone(&connection)));
+        pool.begin(connection, &self.spec);
         tracing::info!(host = %self.spec.host, "connected over SSH");
-        let error = match Collector::start(self.target, connection as _).await {
+        let error = match Collector::start(self.target, pool.own()).await {
             Ok((mut collector, introduced)) => {
+                pool.reads();
                 self.to.ingest.facts(self.target.device, introduced.facts);
-                self.read(&mut collector, introduced.lacks, backoff).await
+                self.read(&mut collector, introduced.lacks, pool, backoff).await
             }
             Err(error) => error,
         };
@@ -165,7 +174,7 @@ impl SshSource {
             LoopError::Remote(super::remote::RemoteError::Gone(_)) | LoopError::Silent(_) => {
                 SshError::Lost { host, why }
             }
-            _ if link.is_closed() => SshError::Lost { host, why },
+            _ if pool.is_closed() => SshError::Lost { host, why },
             _ => SshError::Shell { host, why },
         }
     }
@@ -174,10 +183,11 @@ impl SshSource {
         &mut self,
         collector: &mut Collector,
         lacks: Option<String>,
+        pool: &Pool,
         backoff: &mut Backoff,
     ) -> LoopError {
         let lacks = lacks.map(|lacks| format!("Connected, and little can be shown: {lacks}."));
-        let mut state = None;
+        let mut told = None;
         let mut due = Instant::now();
         loop {
             tokio::select! {
@@ -214,12 +224,16 @@ impl SshSource {
                 );
                 (DeviceState::Slow, Some(reason))
             } else {
-                (DeviceState::Online, lacks.clone())
+                let few = (pool.sessions() == 1).then(|| ONE_SESSION.to_owned());
+                (DeviceState::Online, lacks.clone().or(few))
             };
             // A slow host's words change with each sample; they are told when the state does.
-            if state != Some(newer.0) {
-                state = Some(newer.0);
-                self.say(newer.0, newer.1);
+            let as_told = |told: &(DeviceState, Option<String>)| {
+                told.0 == newer.0 && (told.1 == newer.1 || newer.0 == DeviceState::Slow)
+            };
+            if !told.as_ref().is_some_and(as_told) {
+                self.say(newer.0, newer.1.clone());
+                told = Some(newer);
             }
             let period = self.period();
             due = (due + period).max(Instant::now());

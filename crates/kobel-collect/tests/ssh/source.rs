@@ -35,6 +35,7 @@ pub(crate) struct Watched {
     pub(crate) engine: Option<Engine>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
     pub(crate) logs: LogSources,
+    pub(crate) stats: Arc<CollectStats>,
     pub(crate) pinned: mpsc::UnboundedReceiver<HostKey>,
 }
 
@@ -46,11 +47,12 @@ impl Watched {
         demand.tell(target.device, Need::of_seconds(1));
         let logs = LogSources::default();
         let (pin, pinned) = mpsc::unbounded_channel();
+        let stats = Arc::new(CollectStats::default());
         let to = SshReports {
             ingest,
             demand,
             logs: logs.clone(),
-            stats: Arc::new(CollectStats::default()),
+            stats: Arc::clone(&stats),
             pin: Arc::new(move |key| drop(pin.send(key))),
         };
         let cancel = CancellationToken::new();
@@ -67,6 +69,7 @@ impl Watched {
             engine: None,
             containers: BTreeMap::new(),
             logs,
+            stats,
             pinned,
         }
     }
@@ -174,7 +177,16 @@ async fn one_session_is_enough() {
             && w.samples.iter().any(|s| s.processes.is_some())
     };
     watched.until("disk and processes", complete).await;
-    assert_eq!(watched.state(DeviceState::Online).await, "");
+    let hint = |w: &Watched| {
+        let state = w.state.as_ref();
+        state.is_some_and(|(state, reason)| {
+            let reason = reason.as_deref().unwrap_or_default();
+            *state == DeviceState::Online && reason.contains("(MaxSessions 1)")
+        })
+    };
+    watched.until("the hint", hint).await;
+    // Nothing else asked for one.
+    assert_eq!(watched.stats.snapshot().ssh_pool.created, 1);
     watched.end().await;
 }
 

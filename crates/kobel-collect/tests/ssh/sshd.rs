@@ -114,22 +114,7 @@ impl Sshd {
 
     /// The processes below it, the deepest last.
     pub(crate) fn sessions(&self) -> Vec<u32> {
-        let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
-            .unwrap()
-            .filter_map(|entry| {
-                let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
-                let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-                let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-                Some((pid, parent))
-            })
-            .collect();
-        let mut found = vec![self.pid()];
-        let mut at = 0;
-        while let Some(parent) = found.get(at).copied() {
-            found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-            at += 1;
-        }
-        found.split_off(1)
+        below(self.pid())
     }
 
     pub(crate) fn log(&self) -> String {
@@ -162,6 +147,26 @@ impl Drop for Sshd {
     fn drop(&mut self) {
         self.down();
     }
+}
+
+/// The processes below this one, the deepest last.
+pub(crate) fn below(pid: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| {
+            let pid = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+            Some((pid, parent))
+        })
+        .collect();
+    let mut found = vec![pid];
+    let mut at = 0;
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
 }
 
 pub(crate) fn signal(name: &str, pid: u32) {

@@ -245,7 +245,19 @@ impl Exported {
         let help = "Events of container engines";
         out.counter("kobel_collect_container_events", help, collect.container_events)?;
         let help = "How often a container engine was reached again after it had been lost";
-        out.counter("kobel_collect_engine_reconnects", help, collect.engine_reconnects)
+        out.counter("kobel_collect_engine_reconnects", help, collect.engine_reconnects)?;
+        let pool = &collect.ssh_pool;
+        let help = "Streams to hosts over SSH that were given a place on a connection";
+        out.counter("kobel_ssh_pool_acquired", help, pool.acquired)?;
+        let help = "Connections to hosts over SSH that were opened";
+        out.counter("kobel_ssh_pool_created", help, pool.created)?;
+        let help = "Connections to hosts over SSH that could not be opened, or did not answer \
+                    when they were to be used again";
+        out.counter("kobel_ssh_pool_failed", help, pool.failed)?;
+        let help = "Connections to hosts over SSH that something goes over";
+        out.gauge("kobel_ssh_pool_in_use", help, pool.in_use)?;
+        let help = "Connections to hosts over SSH that nobody uses";
+        out.gauge("kobel_ssh_pool_idle", help, pool.idle)
     }
 
     fn agents(&self, out: &mut Out<'_>) -> fmt::Result {
