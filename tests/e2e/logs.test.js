@@ -398,3 +398,58 @@ test("who may not see the container gets none of its lines", async () => {
   follower.close();
   await docker.run("rm", "-f", id, leak);
 });
+
+test("how much each container says is told: in its room, as a list and to Prometheus", async () => {
+  const line = "a line of thirty letters and more";
+  const loud = await run("loud", `while :; do echo "${line}"; sleep 0.01; done`);
+  const soft = await run("soft", `while :; do echo "${line}"; sleep 0.5; done`);
+  const followers = [await Follower.of(loud), await Follower.of(soft)];
+  const told = await next(
+    followers[0].socket,
+    "logVolume",
+    ({ data }) => data.linesPerSecond > 5,
+    20_000,
+  );
+  assert.equal(told.room, `container:${loud}`);
+  assert.ok(told.data.bytesPerSecond > 33 * 5, JSON.stringify(told));
+  assert.ok(told.data.lagMs < 2_000 && told.data.dropped === 0, JSON.stringify(told));
+  const { data } = await subscribe(followers[1].socket, { type: "container", id: loud });
+  assert.ok(data.logVolume.lines >= told.data.lines);
+
+  const ask = async (with_, query = "") => {
+    const headers = { Authorization: `Bearer ${with_}` };
+    const answer = await fetch(`${hub.url}/api/v1/logs/volume${query}`, { headers });
+    assert.equal(answer.status, 200);
+    return answer.json();
+  };
+  const { streams, total } = await ask(token);
+  assert.equal(streams[0].containerId, loud);
+  assert.equal(streams[0].streamId, `${uuid}:${loud}`);
+  const [noisy, quiet] = [loud, soft].map((id) => streams.find((s) => s.containerId === id));
+  assert.deepEqual([noisy.name, quiet.name], ["loud", "soft"]);
+  assert.ok(noisy.bytesPerSecond > 3 * quiet.bytesPerSecond, JSON.stringify([noisy, quiet]));
+  assert.ok(total.streams >= 2 && total.bytesPerSecond >= noisy.bytesPerSecond);
+  assert.equal((await ask(token, "?top=1")).streams.length, 1);
+  const other = "0198c0de-0000-7000-8000-0000000000ab";
+  const blind = await ask(await hub.token("deaf", "--device", other));
+  assert.deepEqual(blind, {
+    streams: [],
+    total: { linesPerSecond: 0, bytesPerSecond: 0, streams: 0 },
+  });
+
+  const metrics = await hub.metrics();
+  const own = metrics.match(
+    /^kobel_log_stream_lines_total\{device="[^"]+",container="loud"\} (\d+)$/m,
+  );
+  assert.ok(
+    Number(own?.[1]) >= told.data.lines,
+    metrics.match(/.*kobel_log_stream.*/g)?.join("\n"),
+  );
+  assert.match(metrics, /^kobel_log_stream_lines_total\{device="",container="other"\} \d+$/m);
+  assert.match(
+    metrics,
+    /^kobel_log_stream_lag_seconds\{device="[^"]+",container="soft"\} [\d.]+$/m,
+  );
+  for (const follower of followers) follower.close();
+  await docker.run("rm", "-f", loud, soft);
+});

@@ -123,6 +123,8 @@ test("answers are as the document says", async () => {
     ["/logs/search", "get", "/logs/search"],
     ["/logs/search", "get", "/logs/search?from=never"],
     ["/logs/streams", "get", "/logs/streams"],
+    ["/logs/volume", "get", "/logs/volume"],
+    ["/logs/volume", "get", "/logs/volume?top=0"],
     ["/agent", "get", "/agent"],
     ["/openapi.json", "get", "/openapi.json"],
   ])

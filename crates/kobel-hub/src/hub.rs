@@ -93,6 +93,7 @@ impl Hub {
         let mut batch = Vec::with_capacity(REQUESTS_AT_ONCE);
         let gone = Arc::clone(&self.requests.gone);
         let mut own = self.own.subscribe();
+        let mut volumes = logs.volumes();
         loop {
             let flush_at = self.live.flush_at();
             tokio::select! {
@@ -125,6 +126,10 @@ impl Hub {
                     if let Some(figures) = figures {
                         self.live.system(figures, Instant::now(), Timestamp::now());
                     }
+                }
+                Ok(()) = volumes.changed() => {
+                    let volumes = volumes.borrow_and_update().clone();
+                    self.live.log_volumes(&volumes, Instant::now(), Timestamp::now());
                 }
                 _ = tick.tick() => self.live.tick(Instant::now(), Timestamp::now()),
             }

@@ -155,6 +155,24 @@ pub struct LogBatch<'a, L = LogLine> {
     pub timestamp: i64,
 }
 
+/// How much goes through a stream: the event `logVolume`.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamVolume {
+    /// Lines a second, over the last minute or since it is followed.
+    pub lines_per_second: f64,
+    /// Bytes of their text a second.
+    pub bytes_per_second: f64,
+    /// Lines that came since it is followed, dropped ones among them.
+    pub lines: u64,
+    /// Bytes of their text.
+    pub bytes: u64,
+    /// Lines that were dropped since they came faster than they could be worked on.
+    pub dropped: u64,
+    /// The most that a line was late in the last five seconds, by the engine's clock, ms.
+    pub lag_ms: u64,
+}
+
 /// The event `logGap`: lines that the viewer does not get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

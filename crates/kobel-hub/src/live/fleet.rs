@@ -9,6 +9,7 @@ use kobel_wire::{
     Container, ContainerId, ContainerState, Device, DeviceState, DeviceUuid, Health, SERIES,
     Sample, Summary, Timestamp,
     event::{ContainerCounts, DeviceEntry, EntryUpdate, FleetEntry, Seq, Totals},
+    log::StreamVolume,
 };
 use tokio::time::Instant;
 
@@ -61,6 +62,11 @@ pub(crate) struct LiveContainer {
     pub(crate) ring: Ring,
     /// The number of its last event in its device's room.
     pub(crate) seq_in_device: Seq,
+    /// The numbers of the last `statusChange` and the last `logVolume` in its own.
+    pub(crate) status_seq: Seq,
+    pub(crate) volume_seq: Seq,
+    /// How much goes through its log, where that is followed.
+    pub(crate) volume: Option<StreamVolume>,
     /// Names the container in the conflation of frames; never used twice.
     pub(crate) key: u64,
 }
@@ -296,6 +302,9 @@ impl Fleet {
                     stream: Stream::new(&self.epoch),
                     ring: Ring::default(),
                     seq_in_device: 0,
+                    status_seq: 0,
+                    volume_seq: 0,
+                    volume: None,
                     key,
                 })
             }

@@ -49,7 +49,9 @@ impl Live {
                 let live = self.fleet.device_of(id)?.containers.get(id)?;
                 let mut missed = Missed::of(&live.ring, since.seq)?;
                 let container = Some(&live.container);
-                missed.newest(live.stream.seq, "statusChange", id.as_str(), container, wall);
+                missed.newest(live.status_seq, "statusChange", id.as_str(), container, wall);
+                let volume = live.volume.as_ref();
+                missed.newest(live.volume_seq, "logVolume", "logVolume", volume, wall);
                 Some(missed.in_order())
             }
             // What a dashboard's batches held is not kept.

@@ -1,11 +1,17 @@
 //! What happened, made into events of rooms; and what those who look seldom are told of it later.
 
 use kobel_fanout::SocketId;
-use kobel_wire::{ContainerId, DeviceUuid, Timestamp};
+use kobel_wire::{
+    ContainerId, DeviceUuid, Timestamp,
+    log::{LogStreamId, StreamVolume},
+};
 use tokio::time::Instant;
 
 use super::{Live, Subject, delivery::Event, fleet::LiveContainer, groups::Place};
 use crate::room::RoomName;
+
+/// Marks the keys of `logVolume`s, which are the containers' own otherwise.
+const LOG_VOLUME: u64 = 1 << 63;
 
 impl Live {
     // The keys of frames: a device's id or a container's own key, and two bits for what it is, so
@@ -99,7 +105,9 @@ impl Live {
             (&device_room, &mut device.stream, &mut device.ring, "containerUpdate", key)
         };
         stream.next();
-        if !own {
+        if own {
+            known.status_seq = stream.seq;
+        } else {
             known.seq_in_device = stream.seq;
         }
         let event = Event {
@@ -117,6 +125,37 @@ impl Live {
             ring.keep(|| event.kept(wall));
         }
         self.delivery.tell(&event, now, wall);
+    }
+
+    /// How much goes through the log of each container whose log is followed: told in its room.
+    pub fn log_volumes(
+        &mut self,
+        volumes: &[(LogStreamId, StreamVolume)],
+        now: Instant,
+        wall: Timestamp,
+    ) {
+        for (id, volume) in volumes {
+            let room = RoomName::Container(id.container.clone());
+            if self.fleet.place_of(&room) != Some(id.device) {
+                continue;
+            }
+            let Some(known) = self.fleet.container_mut(&id.container) else { continue };
+            known.volume = Some(*volume);
+            known.volume_seq = known.stream.next();
+            let event = Event {
+                room: &room,
+                subject: Subject::Device(id.device),
+                stream: &known.stream,
+                name: "logVolume",
+                id: "logVolume",
+                data: volume,
+                key: LOG_VOLUME | known.key,
+                paced: true,
+                sample: None,
+            };
+            self.delivery.tell(&event, now, wall);
+        }
+        self.flush(now, wall);
     }
 
     /// The dashboards' entry of a device is another one.

@@ -9,7 +9,7 @@ use kobel_fanout::{AckId, Frame, Policy as FramePolicy, Room, SocketId};
 use kobel_wire::{
     Container, Device, DeviceUuid, SERIES, Sample, Timestamp,
     event::{Ack, DeviceEntry, DeviceRef, ErrorBody, ErrorCode, InitialData, Totals},
-    log::LogStreamId,
+    log::{LogStreamId, StreamVolume},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -65,10 +65,13 @@ struct DeviceData<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ContainerData<'a> {
     container: &'a Container,
     device: DeviceRef,
     recent: &'a History<6>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_volume: Option<StreamVolume>,
 }
 
 #[derive(Serialize)]
@@ -455,6 +458,7 @@ impl Live {
                     container: &live.container,
                     device: DeviceRef { device_uuid, name },
                     recent: &live.recent,
+                    log_volume: live.volume,
                 };
                 first(room, &data, stream, gap)
             }

@@ -6,6 +6,7 @@ pub(crate) mod cookie;
 mod devices;
 mod error;
 mod guard;
+mod log_volume;
 mod logs;
 mod openapi;
 mod page;
@@ -118,6 +119,7 @@ impl Site {
             .route("/openapi.json", get(openapi::show))
             .route("/logs/search", get(logs::search))
             .route("/logs/streams", get(logs::streams))
+            .route("/logs/volume", get(log_volume::show))
             .fallback(async || ApiError::not_found("no such path in the API"));
         let router = Router::new()
             .nest("/api/v1", api)

@@ -10,7 +10,10 @@ use kobel_fanout::{Histogram, Latency, Snapshot};
 use kobel_hub::{
     ingest::Replaced,
     live::LiveStats,
-    logs::{live::LogVolume, store::StoreFigures},
+    logs::{
+        live::{LogVolume, StreamSeries},
+        store::StoreFigures,
+    },
     room::RoomKind,
     system::ProcessReading,
 };
@@ -288,6 +291,7 @@ impl Exported {
         out.counter("kobel_log_bytes", "Bytes of their text", logs.bytes())?;
         let help = "Lines of logs that came faster than they could be worked on, and were dropped";
         out.counter("kobel_log_lines_dropped", help, logs.dropped())?;
+        self.log_streams(out)?;
         let Some(store) = &self.log_store else { return Ok(()) };
         out.counter("kobel_log_store_lines", "Lines of logs that were stored", store.lines)?;
         out.counter("kobel_log_store_text_bytes", "Bytes of their text", store.bytes)?;
@@ -298,6 +302,32 @@ impl Exported {
         out.gauge("kobel_log_store_damaged_bytes", help, store.damaged)?;
         let help = "Whether log lines cannot be stored now";
         out.gauge("kobel_log_store_faulty", help, u64::from(store.fault.is_some()))
+    }
+
+    /// The noisiest streams by name, all others together: as many series whatever containers there
+    /// are.
+    fn log_streams(&self, out: &mut Out<'_>) -> fmt::Result {
+        let series = self.logs.series();
+        let labels = |one: &StreamSeries| {
+            [("device", one.device.clone()), ("container", one.container.clone())]
+        };
+        let mut counters = |name, help, count: fn(&StreamSeries) -> u64| {
+            out.counters(name, help, series.iter().map(|one| (labels(one), count(one))))
+        };
+        let whose = "by container: the noisiest 50, and all others as \"other\" of no device";
+        let help = format!("Lines of logs that came, {whose}");
+        counters("kobel_log_stream_lines", &help, |one| one.lines)?;
+        let help = format!("Bytes of their text, {whose}");
+        counters("kobel_log_stream_bytes", &help, |one| one.bytes)?;
+        let help = format!("Lines that were dropped, {whose}");
+        counters("kobel_log_stream_dropped", &help, |one| one.dropped)?;
+        let help = format!("The most that a line was late in the last 5 s, {whose}");
+        let name = "kobel_log_stream_lag_seconds";
+        let mut metric = out.0.encode_descriptor(name, &help, None, MetricType::Gauge)?;
+        for one in &series {
+            metric.encode_family(&labels(one))?.encode_gauge(&(one.lag_ms as f64 / 1e3))?;
+        }
+        Ok(())
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {

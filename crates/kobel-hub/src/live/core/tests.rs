@@ -28,6 +28,7 @@ use crate::{
 
 mod fleet_room;
 mod inventory;
+mod log_volume;
 mod shaping;
 mod system;
 

@@ -4,10 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -15,12 +12,12 @@ use kobel_fanout::Server;
 use kobel_wire::{
     Timestamp,
     event::{ErrorCode, ErrorEvent},
-    log::LogStreamId,
+    log::{LogStreamId, StreamVolume},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,12 +26,13 @@ use super::{
     feed::Feed,
     roster::{Roster, ToStream},
     stream::{Out, Stream},
+    volume::{Counts, LOOK, LogVolume},
 };
 use crate::{
     gate::NAMESPACE,
     live::ByScope,
     logs::{
-        LogStart, Poke, Redaction,
+        LogStart, Poke, Redaction, SourceEvent,
         queue::{self, Limits, Taken},
         store::{LogIdentity, LogStore},
     },
@@ -57,46 +55,26 @@ const STORED: usize = 2_000;
 /// So many events are worked on before others get their turn.
 const AT_ONCE: usize = 500;
 
-/// How much went through all streams, since the start.
-#[derive(Debug, Default)]
-pub struct LogVolume {
-    lines: AtomicU64,
-    bytes: AtomicU64,
-    dropped: AtomicU64,
-    streams: AtomicU64,
-}
+/// How much goes through each stream, as of the last look.
+pub type Volumes = Vec<(LogStreamId, StreamVolume)>;
 
-impl LogVolume {
-    /// Lines that came.
-    pub fn lines(&self) -> u64 {
-        self.lines.load(Relaxed)
-    }
-
-    /// Bytes of their text.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-
-    /// Lines that were dropped since they came faster than they could be worked on.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
-    }
-
-    /// Streams that are followed now.
-    pub fn streams(&self) -> u64 {
-        self.streams.load(Relaxed)
-    }
-}
-
-/// The way to the log streams.
+/// The way to the log streams, and what they tell all the time.
 #[derive(Debug, Clone)]
-pub struct LogRequests(mpsc::Sender<LogRequest>);
+pub struct LogRequests {
+    queue: mpsc::Sender<LogRequest>,
+    volumes: watch::Receiver<Volumes>,
+}
 
 impl LogRequests {
     /// Hands a request over; waits while too many wait.
     pub async fn send(&self, request: LogRequest) {
         // Log streams that have ended have no viewers either.
-        let _ = self.0.send(request).await;
+        let _ = self.queue.send(request).await;
+    }
+
+    /// How much goes through each stream, every few seconds. Newer figures replace those that wait.
+    pub fn volumes(&self) -> watch::Receiver<Volumes> {
+        self.volumes.clone()
     }
 }
 
@@ -108,6 +86,8 @@ pub struct LogHub {
     store: Option<LogStore>,
     known: HashMap<LogStreamId, Arc<KnownContainer>>,
     volume: Arc<LogVolume>,
+    /// How much goes through each, told every few seconds.
+    volumes: watch::Sender<Volumes>,
     streams_made: u64,
     /// Whether it was said that there are more containers than are followed for the store.
     is_full: bool,
@@ -117,6 +97,8 @@ impl LogHub {
     /// Log streams from these sources.
     pub fn new(sources: LogSources, redaction: Redaction) -> (Self, LogRequests) {
         let (send, requests) = mpsc::channel(REQUESTS);
+        let volumes = watch::Sender::new(Volumes::new());
+        let way = LogRequests { queue: send, volumes: volumes.subscribe() };
         let hub = Self {
             requests,
             sources,
@@ -124,10 +106,11 @@ impl LogHub {
             store: None,
             known: HashMap::new(),
             volume: Arc::default(),
+            volumes,
             streams_made: 0,
             is_full: false,
         };
-        (hub, LogRequests(send))
+        (hub, way)
     }
 
     /// Stores what is followed, and follows what runs.
@@ -145,9 +128,14 @@ impl LogHub {
     pub async fn run(mut self, server: Server, cancel: CancellationToken) {
         let mut running = Roster::default();
         let mut tasks: JoinSet<u64> = JoinSet::new();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
+                _ = look.tick() => {
+                    self.volumes.send_replace(self.volume.look(Instant::now()));
+                }
                 request = self.requests.recv() => match request {
                     None => break,
                     Some(request) => {
@@ -234,6 +222,7 @@ impl LogHub {
         let (turns, mut next) = mpsc::channel(TURNS);
         let (following, poke) = (cancel.child_token(), Poke::default());
         let known = self.known.get(&id).cloned();
+        let identity = known.as_ref().map(|known| Arc::new(known.identity.clone()));
         let stored = store.zip(known).filter(|(_, known)| known.stored);
         let redaction = Arc::clone(&self.redaction);
         let task = Task {
@@ -258,7 +247,9 @@ impl LogHub {
             requests: receiver,
             lines,
             server: server.clone(),
+            counts: self.volume.begin(number, identity),
             volume: Arc::clone(&self.volume),
+            number,
             seen: queue::Volume::default(),
         };
         let _ = requests.send(ToStream::Request(request)).await;
@@ -354,7 +345,10 @@ struct Task {
     requests: mpsc::Receiver<ToStream>,
     lines: queue::LogReceiver,
     server: Server,
+    counts: Arc<Counts>,
     volume: Arc<LogVolume>,
+    /// Names the stream among those of the process.
+    number: u64,
     seen: queue::Volume,
 }
 
@@ -381,7 +375,6 @@ impl Task {
 
     /// Runs until nobody needs the stream, or cancelled.
     async fn run(mut self, told: oneshot::Receiver<Result<(), String>>, cancel: CancellationToken) {
-        self.volume.streams.fetch_add(1, Relaxed);
         let mut told = Some(told);
         let mut flowing = true;
         let mut end: Option<Instant> = None;
@@ -423,7 +416,7 @@ impl Task {
             };
         }
         self.stream.close(Instant::now(), Timestamp::now());
-        self.volume.streams.fetch_sub(1, Relaxed);
+        self.volume.end(self.number);
     }
 
     /// What is known of the container that is followed.
@@ -432,6 +425,7 @@ impl Task {
             self.poke.now();
         }
         self.up = known.up;
+        self.volume.rename(self.number, &known.identity);
         self.kept = self.stream.rename(&known.identity) && known.up && self.may_keep;
     }
 
@@ -510,6 +504,7 @@ impl Task {
             if portion.is_empty() && dropped.is_none() {
                 return;
             }
+            self.late(&portion, Timestamp::now());
             let portion = Taken { dropped: dropped.take(), events: portion };
             self.stream.take(portion, Instant::now(), Timestamp::now());
             self.carry_out().await;
@@ -530,9 +525,28 @@ impl Task {
 
     fn count(&mut self) {
         let now = self.lines.volume();
-        self.volume.lines.fetch_add(now.lines - self.seen.lines, Relaxed);
-        self.volume.bytes.fetch_add(now.bytes - self.seen.bytes, Relaxed);
-        self.volume.dropped.fetch_add(now.dropped - self.seen.dropped, Relaxed);
+        let more = queue::Volume {
+            lines: now.lines - self.seen.lines,
+            bytes: now.bytes - self.seen.bytes,
+            dropped: now.dropped - self.seen.dropped,
+            waiting: now.waiting,
+        };
+        self.volume.add(&self.counts, more);
         self.seen = now;
+        if !self.stream.is_loading() {
+            self.counts.settled();
+        }
+    }
+
+    /// How late the newest of these lines is, by the engine's clock.
+    fn late(&self, events: &[SourceEvent], wall: Timestamp) {
+        let newest = events.iter().rev().find_map(|event| match event {
+            SourceEvent::Line(line) => Some(line.at),
+            _ => None,
+        });
+        if let Some(at) = newest.filter(|_| !self.stream.is_loading()) {
+            let late = wall.as_millis().saturating_sub(at.as_nanos() / 1_000_000);
+            self.counts.late(u64::try_from(late).unwrap_or(0));
+        }
     }
 }

@@ -11,10 +11,12 @@ mod ring;
 mod roster;
 mod sources;
 mod stream;
+mod volume;
 
-pub use hub::{LogHub, LogRequests, LogVolume};
+pub use hub::{LogHub, LogRequests, Volumes};
 pub(crate) use keeper::Keeper;
 pub use sources::{LogSource, LogSources, NoLogs};
+pub use volume::{LogVolume, NoisyStream, StreamSeries, TotalVolume};
 
 use std::sync::Arc;
 

@@ -200,6 +200,11 @@ impl Stream {
         std::mem::take(&mut self.out)
     }
 
+    /// Whether the lines before are still to come.
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
     /// Whether nobody follows.
     pub(super) fn is_unwatched(&self) -> bool {
         self.members.is_empty() && self.newcomers.is_empty()
