@@ -14,7 +14,7 @@ const SESSION: &str = "SELECT s.secret_hash, s.expires_at, a.id AS account_id, a
 const TOKEN: &str = "SELECT t.secret_hash, t.expires_at, a.id AS account_id, a.name, a.role, \
      a.devices, t.role AS token_role, t.devices AS token_devices \
      FROM tokens t JOIN accounts a ON a.id = t.account_id \
-     WHERE t.id = $1 AND t.revoked_at IS NULL";
+     WHERE t.id = $1 AND t.revoked_at IS NULL AND t.enrolls IS NULL";
 
 impl Store {
     /// Who has the session of this cookie; `None` where it does not hold.

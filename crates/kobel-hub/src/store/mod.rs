@@ -10,6 +10,7 @@ mod audit;
 mod changes;
 mod credentials;
 mod devices;
+mod enrollment;
 pub mod inventory;
 mod links;
 mod password;
@@ -30,6 +31,10 @@ pub use accounts::Account;
 pub use audit::{Actor, AuditActor, AuditEntry, AuditQuery};
 pub use changes::Changes;
 pub use devices::{DeviceKey, StoredDevice};
+pub use enrollment::{
+    ENROLLMENT_PREFIX, EnrollError, Enrolled, Enrollee, Enrollment, EnrollmentRequest, agent_token,
+    enrollment_number,
+};
 pub use links::NewLink;
 pub use password::{MIN_PASSWORD, Passwords};
 pub use sealed::{SecretError, SecretKeys};
@@ -97,6 +102,9 @@ pub enum StoreError {
     /// Only what was deleted can be purged.
     #[error("{0:?} is not deleted: delete it first, then purge it")]
     NotDeleted(String),
+    /// It has no agent with a key of its own.
+    #[error("the agent of {0:?} has no key of its own that could be revoked")]
+    NoAgentKey(String),
     /// A secret cannot be sealed or opened.
     #[error(transparent)]
     Secret(#[from] SecretError),

@@ -15,6 +15,7 @@ use super::{
 use crate::store::{
     Actor, SecretKeys, Store, StoreError,
     audit::{self, About},
+    enrollment,
 };
 
 /// The action of who asks for another try.
@@ -398,6 +399,8 @@ impl Store {
             return Err(StoreError::Local(before.spec.name));
         }
         mark(&mut change, uuid, Some(now), now).await?;
+        // An agent that was taken out must not come in again by what it has.
+        enrollment::revoke_key(&mut change, uuid, now).await?;
         secrets::remove_all(&mut change, uuid).await?;
         let about = About { uuid, name: &before.spec.name };
         let was = serde_json::to_value(&before.spec).unwrap_or_default();

@@ -38,6 +38,9 @@ pub struct DeviceRecord {
     pub spec: DeviceSpec,
     /// Which secrets are kept for it.
     pub secrets: Vec<SecretRecord>,
+    /// Since when its agent has a key of its own that holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_key_since: Option<Timestamp>,
     /// Counts its changes.
     pub revision: i64,
     /// When it came.
@@ -76,7 +79,8 @@ pub enum Listed {
 }
 
 const COLUMNS: &str = "id, uuid, name, tags, source, created_at, address, group_name, notes, \
-     enabled, options, ssh, revision, changed_at, deleted_at";
+     enabled, options, ssh, revision, changed_at, deleted_at, (SELECT k.created_at FROM tokens k \
+     WHERE k.device_uuid = devices.uuid AND k.revoked_at IS NULL) AS agent_key_since";
 
 impl Store {
     /// The devices, by rising number.
@@ -202,6 +206,7 @@ fn read(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
             .map_err(|e| corrupt("devices.source", e))?,
         spec,
         secrets: Vec::new(),
+        agent_key_since: time("agent_key_since")?,
         revision: row.try_get("revision")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
         changed_at: time("changed_at")?,
