@@ -15,7 +15,7 @@ mod user;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use kobel_collect::agent::{DialError, HubUrlError, TrustError, TrustWithoutTls};
+use kobel_collect::agent::{DialError, EnrollError, Hub, HubUrlError, TrustError, TrustWithoutTls};
 use kobel_hub::{
     access::DeviceScope,
     store::{Store, StoreError},
@@ -152,6 +152,15 @@ pub(crate) enum CliError {
     #[error(transparent)]
     AgentToken(#[from] agent::TokenError),
     #[error(transparent)]
+    AgentKey(#[from] agent::KeyFileError),
+    #[error(transparent)]
+    Enroll(#[from] EnrollError),
+    #[error(
+        "the hub at {0} does not take this machine's key (in {1}): {2}. To enroll it anew, make an \
+         enrollment token on the hub (kobel token create NAME --enroll) and give that to the agent"
+    )]
+    KeyRefused(Hub, PathBuf, String),
+    #[error(transparent)]
     Trust(#[from] TrustError),
     #[error(transparent)]
     TrustWithoutTls(#[from] TrustWithoutTls),
@@ -177,7 +186,9 @@ impl CliError {
     /// The status that the process ends with.
     pub(crate) fn exit_status(&self) -> u8 {
         match self {
-            Self::Dial(DialError::Unauthorized(..) | DialError::BadToken) => NOT_PERMITTED,
+            Self::Dial(DialError::Unauthorized(..) | DialError::BadToken)
+            | Self::Enroll(EnrollError::Refused(..) | EnrollError::BadToken)
+            | Self::KeyRefused(..) => NOT_PERMITTED,
             _ => 1,
         }
     }
@@ -194,7 +205,7 @@ impl Cli {
             }
             Command::Logs(logs) => Box::pin(logs.run(&self.common)).await,
             Command::Search(search) => Box::pin(search.run(&self.common)).await,
-            Command::Agent(agent) => Box::pin(agent.run()).await,
+            Command::Agent(agent) => Box::pin(agent.run(&self.common)).await,
             Command::Simulate(simulate) => Box::pin(simulate.run(&self.common)).await,
             Command::Load(args) => {
                 // Its loop is as large as all that it may do.

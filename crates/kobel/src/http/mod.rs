@@ -4,6 +4,7 @@ mod agent;
 mod audit;
 pub(crate) mod cookie;
 mod devices;
+mod enrollments;
 mod error;
 mod guard;
 mod log_volume;
@@ -103,6 +104,7 @@ impl Site {
             .route("/session/link", post(session::sign_in_by_link))
             .route("/account/password", put(session::set_password))
             .route("/agent", get(agent::open))
+            .route("/agent/enroll", post(enrollments::enroll))
             .route("/audit", get(audit::list))
             .route("/devices", get(devices::list).post(devices::create))
             .route(
@@ -116,6 +118,9 @@ impl Site {
             .route("/devices/{uuid}/restore", post(devices::restore))
             .route("/devices/{uuid}/purge", post(devices::purge))
             .route("/devices/{uuid}/host-key", post(devices::host_key))
+            .route("/devices/{uuid}/revoke-key", post(devices::revoke_key))
+            .route("/enrollments", post(enrollments::create))
+            .route("/enrollments/{id}", get(enrollments::show))
             .route("/openapi.json", get(openapi::show))
             .route("/logs/search", get(logs::search))
             .route("/logs/streams", get(logs::streams))
