@@ -1,6 +1,6 @@
 /** The columns of the container table, and how it is sorted by them. */
 import { containerLook } from "./format/state";
-import type { Container, LogVolume } from "./live/types";
+import type { Container } from "./live/types";
 
 export type ContainerSort =
   | "state"
@@ -12,8 +12,6 @@ export type ContainerSort =
   | "networkOut"
   | "blockRead"
   | "blockWrite"
-  | "logLines"
-  | "logBytes"
   | "restartCount"
   | "status"
   | "age";
@@ -36,8 +34,6 @@ export const COLUMNS: Column[] = [
   { key: "networkOut", label: "Net out", title: "network out", number: true },
   { key: "blockRead", label: "Read", title: "blocks read", number: true },
   { key: "blockWrite", label: "Written", title: "blocks written", number: true },
-  { key: "logLines", label: "Lines", title: "lines logged", number: true },
-  { key: "logBytes", label: "Logged", title: "bytes logged", number: true },
   { key: "restartCount", label: "Restarts", title: "restarts", number: true },
   { key: "status", label: "Status", title: "status", number: false },
   { key: "age", label: "Age", title: "age since it was made", number: true },
@@ -56,18 +52,8 @@ function text(container: Container, key: ContainerSort): string {
   }
 }
 
-/** A container, and what it logs where that is known. */
-interface Row {
-  container: Container;
-  volume?: LogVolume | undefined;
-}
-
-function figure({ container, volume }: Row, key: ContainerSort): number | undefined {
+function figure(container: Container, key: ContainerSort): number | undefined {
   switch (key) {
-    case "logLines":
-      return volume?.linesPerSecond;
-    case "logBytes":
-      return volume?.bytesPerSecond;
     case "state":
       return containerLook(container).weight;
     case "age":
@@ -83,7 +69,7 @@ function figure({ container, volume }: Row, key: ContainerSort): number | undefi
 }
 
 /** The rows in order; who has no such figure stands at the end. */
-export function sortRows<R extends Row>(
+export function sortRows<R extends { container: Container }>(
   rows: readonly R[],
   key: ContainerSort,
   descending: boolean,
@@ -95,7 +81,7 @@ export function sortRows<R extends Row>(
     if (!number) {
       return names.compare(text(a.container, key), text(b.container, key)) * direction || last;
     }
-    const [x, y] = [figure(a, key), figure(b, key)];
+    const [x, y] = [figure(a.container, key), figure(b.container, key)];
     if (x === undefined || y === undefined) {
       return x === y ? last : x === undefined ? 1 : -1;
     }

@@ -81,8 +81,6 @@ pub enum Refused {
         message: String,
         /// Whether trying later may help.
         retry: bool,
-        /// Whether it is the token that holds no longer.
-        unauthorized: bool,
     },
     /// It said something that it may not.
     #[error("the hub sent something that this agent does not understand: {0}")]
@@ -277,6 +275,5 @@ fn need(seconds: u32) -> Need {
 fn refused(refusal: &HubRefusal) -> Refused {
     let retry = refusal.retry && refusal.code() != RefusalCode::Version;
     let message = crate::text::clean(&refusal.message, 500);
-    let unauthorized = refusal.code() == RefusalCode::Unauthorized;
-    Refused::ByHub { message, retry, unauthorized }
+    Refused::ByHub { message, retry }
 }

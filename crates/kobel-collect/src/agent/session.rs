@@ -294,10 +294,7 @@ impl Session {
                     });
                     continue;
                 }
-                _ => {
-                    "the token or key is limited to other devices, or this one was deleted on the \
-                     hub; is this a copy of another machine?"
-                }
+                _ => "the token is limited to other devices",
             };
             refused.push(RefusedClaim { device, reason: reason.to_owned() });
         }

@@ -4,13 +4,12 @@ import { Emitter } from "../live/emitter";
 export interface Pointed {
   /** Epoch milliseconds; undefined where nobody points. */
   at: number | undefined;
-  /** Who points: "chart", or a log. */
-  by: unknown;
+  by: "chart" | "log";
 }
 
 export class TimeCursor {
-  /** Somebody goes to an instant: by a click into a chart, or from a log. */
-  readonly chosen = new Emitter<{ at: number; by: unknown }>();
+  /** Somebody clicked a chart at an instant. */
+  readonly chosen = new Emitter<number>();
   #moved = new Emitter<Pointed>();
   #at: number | undefined;
 
@@ -18,11 +17,7 @@ export class TimeCursor {
     return this.#moved.on(listener);
   }
 
-  leap(at: number, by: unknown): void {
-    if (Number.isFinite(at)) this.chosen.emit({ at, by });
-  }
-
-  set(at: number | undefined, by: unknown): void {
+  set(at: number | undefined, by: Pointed["by"]): void {
     if (at === this.#at) return;
     this.#at = at;
     this.#moved.emit({ at, by });

@@ -12,8 +12,6 @@ import type {
   LogGap,
   LogHistory,
   LogOptions,
-  LogsData,
-  LogVolume,
   RoomType,
   Sample,
   System,
@@ -26,7 +24,7 @@ interface Refusable {
   refused(error: ErrorBody): void;
 }
 
-/** Who follows a log: a container's besides its state, or one of several containers. */
+/** Who follows a container's log besides its state. */
 export interface LogHandler {
   /** What is wanted now; asked for at each subscribe. */
   wanted(): LogOptions;
@@ -61,15 +59,7 @@ export interface Handlers {
   container: Refusable & {
     snapshot(data: ContainerData): void;
     change(container: Container): void;
-    /** How much it writes; while its log is followed. */
-    volume?(volume: LogVolume): void;
     log?: LogHandler;
-  };
-  logs: Refusable & {
-    snapshot(data: LogsData): void;
-    /** Containers came or went. */
-    members(data: LogsData): void;
-    log: LogHandler;
   };
   system: Refusable & {
     snapshot(data: SystemData): void;
@@ -88,8 +78,6 @@ export const METHODS = {
   deviceEntry: "entry",
   deviceRemoved: "gone",
   system: "figures",
-  logMembers: "members",
-  logVolume: "volume",
 } as const;
 
 export type RoomEvent = keyof typeof METHODS;
