@@ -176,7 +176,7 @@ test("what is missing is said before anything is dialled", async () => {
       assert.match(message, words);
       return true;
     });
-  await fails(["--hub", hub.url], /no token: .*--token-file.*token create NAME --role agent/s);
+  await fails(["--hub", hub.url], /no token: .*--token-file.*token create NAME --enroll/s);
   await fails(["--token", "kobel_1_x"], /no hub: name it by --hub/);
   await fails(
     ["--hub", hub.url, "--token-file", "/nowhere/token"],

@@ -82,6 +82,7 @@ function holds(operation, answer) {
 
 test("answers are as the document says", async () => {
   const key = `SHA256:${"a".repeat(43)}`;
+  const hash = "ab".repeat(32);
   const address = "ssh://me@127.0.0.1:1";
   const made = await call("POST", "/devices", {
     address,
@@ -112,6 +113,7 @@ test("answers are as the document says", async () => {
     ["/devices/test", "post", "/devices/test", { address }],
     ["/devices/hub-key", "get", "/devices/hub-key"],
     ["/devices/import", "post", "/devices/import", { format: "ansible-ini", text: "a b=c\n-x\n" }],
+    ["/devices/{uuid}/revoke-key", "post", `${own}/revoke-key`],
     ["/devices/{uuid}", "delete", own],
     ["/devices/{uuid}/restore", "post", `${own}/restore`],
     ["/devices/{uuid}/purge", "post", `${own}/purge`],
@@ -126,6 +128,12 @@ test("answers are as the document says", async () => {
     ["/logs/volume", "get", "/logs/volume"],
     ["/logs/volume", "get", "/logs/volume?top=0"],
     ["/agent", "get", "/agent"],
+    ["/agent/enroll", "post", "/agent/enroll", { instance: "a", name: "a", secretSha256: "b" }],
+    ["/agent/enroll", "post", "/agent/enroll", { instance: "a", name: "a", secretSha256: hash }],
+    ["/enrollments", "post", "/enrollments", { tags: ["a"], group: "g", uses: 2, expiresIn: 60 }],
+    ["/enrollments", "post", "/enrollments", { uses: 0 }],
+    ["/enrollments/{id}", "get", "/enrollments/2"],
+    ["/enrollments/{id}", "get", "/enrollments/1"],
     ["/openapi.json", "get", "/openapi.json"],
   ])
     holds(paths[path][method], await call(method.toUpperCase(), at, body));

@@ -4,6 +4,7 @@ import path from "node:path";
 import { after, before, test } from "node:test";
 import { Browser, OUT } from "./fixtures/browser.js";
 import { Hub } from "./fixtures/hub.js";
+import { Process } from "./fixtures/process.js";
 import { Sshd } from "./fixtures/sshd.js";
 
 let browser;
@@ -124,6 +125,55 @@ test("it is changed, tried again when its key has changed, removed and purged", 
   await page.waitForURL(/\/hosts$/);
   await page.getByTestId("hosts").waitFor();
   assert.equal(await page.getByTestId("hosts").getByText("plain").count(), 0);
+});
+
+test("an agent's command is made, its host seen to come, and its key revoked", async () => {
+  await page.goto(`${hub.url}/hosts`);
+  await page.getByTestId("hosts").waitFor();
+  await page.keyboard.press("a");
+  await page.getByLabel("By an agent").check();
+  const form = page.getByTestId("add-by-agent");
+  await form.getByLabel("Tags").fill("edge");
+  await form.getByLabel("Group").fill("eu");
+  await form.getByRole("button", { name: "Make the command" }).click();
+  const command = await page.getByTestId("agent-command").textContent();
+  const [, token, url] =
+    /^KOBEL_TOKEN=(kobel_enroll_\S+) kobel agent --hub (\S+)$/.exec(command) ?? [];
+  assert.equal(url, hub.url, command);
+  await page.getByText("As a service of systemd").click();
+  assert.match(await page.getByTestId("agent-service").textContent(), /kobel agent install --hub/);
+  for (const width of [1440, 390]) {
+    await page.setViewportSize({ width, height: 844 });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+    assert.ok(wide <= width, `${wide} at ${width}`);
+    await shot(`add-agent-${width}`);
+  }
+  await page.setViewportSize({ width: 1440, height: 900 });
+
+  // As somebody would who pastes it.
+  const args = ["agent", "--hub", url, "--docker", "off", "--name", "<b>far</b>"];
+  const env = { PATH: process.env.PATH, HOME: path.join(hub.dir, "agent"), KOBEL_TOKEN: token };
+  const agent = new Process("agent", hub.binary, args, { env });
+  try {
+    const came = page.getByTestId("came").getByRole("link");
+    await came.waitFor();
+    assert.equal(await came.textContent(), "<b>far</b>");
+    const uuid = (await came.getAttribute("href")).split("/").at(-1);
+    await came.click();
+    await page.getByRole("heading", { name: "<b>far</b>" }).waitFor();
+    assert.equal(await page.locator("main b").count(), 0);
+
+    await page.goto(`${hub.url}/hosts/${uuid}`);
+    await page.getByRole("button", { name: "Revoke its agent's key" }).click();
+    await page.getByText("Its agent is out").waitFor();
+    await agent.ended;
+    assert.equal(agent.child.exitCode, 77, agent.output);
+    await page
+      .getByRole("button", { name: "Revoke its agent's key" })
+      .waitFor({ state: "detached" });
+  } finally {
+    await agent.stop();
+  }
 });
 
 test("nothing went wrong in the page", () => {

@@ -19,7 +19,7 @@ use kobel_collect::{
     docker::{DockerSource, Endpoints, logs::DockerLogs},
     local::{self, LocalSource},
 };
-use kobel_fanout::{Accept, Listen, Plain, Server};
+use kobel_fanout::{Accept, Listen, Plain, Server, Vouch};
 use kobel_hub::{
     demand::Demand,
     hub::Hub,
@@ -39,7 +39,7 @@ use crate::{
     config::{Config, ConfigError, Docker},
     data_folder::{self, DataFolderError},
     devices::OverSsh,
-    http::{self, Guard, Readiness, Shared, Site},
+    http::{self, Guard, Readiness, Shared, Site, forward::Forward},
     metrics::{self, Gather},
     sign_in::{self, Known, SignIn, Throttle},
     tls::{Tls, TlsError},
@@ -99,8 +99,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     // The port may have been chosen by the system.
     let config = Config { listen: listener.local_addr()?, ..config };
     let _lock = data_folder::lock(&config.data, &config.base_url())?;
-    let store_error = |error| ServeError::Store(config.database.to_string(), error);
-    let store = Store::open_database(&config.database).await.map_err(store_error)?;
+    let store_error = |error| ServeError::Store(config.data.display().to_string(), error);
+    let store = Store::open(&config.data).await.map_err(store_error)?;
 
     let facts = local::facts();
     let guard = Guard::new(
@@ -201,6 +201,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     let collected = Collected { ingest: &ingest, demand, logs: &log_sources, stats: &stats };
     collect(&config, &device, collected, &sources, &mut tasks);
 
+    // This hub is alone.
+    let forward: Option<Forward> = None;
     let ready = Readiness::default();
     let shared = Arc::new(Shared {
         store: store.clone(),
@@ -220,30 +222,29 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
             logs: log_volume,
             log_store: log_store.clone(),
             agents: agents.clone(),
+            forward: forward.clone(),
         },
         log_store,
         agents,
         ready: ready.clone(),
     });
-    let site = Site::new(guard, server.clone(), shared);
+    let site = Site::new(guard, server.clone(), forward.clone(), shared);
+    let vouch = forward.clone().map(|forward| Arc::new(forward) as Arc<dyn Vouch>);
     match tls {
-        None => listen(listener, Plain, &config, site, &accept, &mut tasks),
+        None => listen(listener, Plain, vouch, &config, site, &accept, &mut tasks),
         Some((tls, renewal)) => {
             let renewing = renewal.run(hub_end.clone());
             tasks.spawn(async {
                 renewing.await;
                 "the watch over the certificate"
             });
-            listen(listener, tls, &config, site, &accept, &mut tasks);
+            listen(listener, tls, vouch, &config, site, &accept, &mut tasks);
         }
     }
 
     let mut signals = Signals::new()?;
     ready.set(true);
-    tracing::info!(
-        address = %config.listen, data = %config.data.display(), database = %config.database,
-        "listening"
-    );
+    tracing::info!(address = %config.listen, data = %config.data.display(), "listening");
     greet(&config, &store, &device).await.map_err(store_error)?;
 
     let ended = tokio::select! {
@@ -262,6 +263,9 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         sources.cancel();
         // New sessions are refused by now; clients on polling come by once more for the farewell.
         server.shutdown(DRAIN, farewell::spread()).await;
+        if let Some(forward) = forward {
+            forward.shutdown().await;
+        }
         accept.cancel();
         hub_end.cancel();
         if timeout(STEP, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
@@ -287,6 +291,7 @@ async fn open_log_store(data: &Path, keep: Keep) -> Result<(LogStore, LogStoreTa
 fn listen<A: Accept>(
     listener: TcpListener,
     accept: A,
+    vouch: Option<Arc<dyn Vouch>>,
     config: &Config,
     site: Site,
     cancel: &CancellationToken,
@@ -297,7 +302,7 @@ fn listen<A: Accept>(
         async move { site.answer(request, remote).await }
     };
     let (limits, proxies) = (config.serve.clone(), config.proxies.clone());
-    let listen = Listen { limits, accept, proxies, vouch: None };
+    let listen = Listen { limits, accept, proxies, vouch };
     let listening = kobel_fanout::serve_with(listener, listen, app, cancel.clone());
     tasks.spawn(async {
         if let Err(error) = listening.await {

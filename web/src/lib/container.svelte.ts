@@ -7,7 +7,7 @@ import type { LiveClient } from "./live/client";
 import { Emitter } from "./live/emitter";
 import type { Handlers } from "./live/room";
 import { LogModel } from "./logs/log.svelte";
-import type { Container, ContainerData, ErrorBody } from "./live/types";
+import type { Container, ContainerData, ErrorBody, LogVolume } from "./live/types";
 
 export class ContainerModel implements Feed<ContainerSeries> {
   container = $state.raw<Container>();
@@ -17,6 +17,9 @@ export class ContainerModel implements Feed<ContainerSeries> {
   readonly columns = new Columns<ContainerSeries>(CONTAINER_SERIES);
   readonly changed = new Emitter<void>();
   readonly log: LogModel;
+  /** How much it writes, while its log is followed; and when that came. */
+  volume = $state.raw<LogVolume>();
+  volumeAt: number | undefined;
   /** When its last change came, epoch milliseconds by the local clock. */
   changedAt: number | undefined;
 
@@ -37,6 +40,7 @@ export class ContainerModel implements Feed<ContainerSeries> {
       refused: (error) => {
         if (!this.log.refused(error)) this.refusal = error;
       },
+      volume: (volume) => this.#logged(volume),
       log: this.log,
     };
     const stop = this.live.watch({ type: "container", id: this.id }, handler);
@@ -49,11 +53,17 @@ export class ContainerModel implements Feed<ContainerSeries> {
   #snapshot(data: ContainerData): void {
     this.refusal = undefined;
     this.device = data.device;
-    this.log.storedAs(`${data.device.deviceUuid}:${data.container.containerId}`);
+    this.log.storedAs({ stream: `${data.device.deviceUuid}:${data.container.containerId}` });
     this.columns.load(data.recent);
+    if (data.logVolume) this.#logged(data.logVolume);
     this.#container = data.container;
     this.changedAt = Date.now();
     this.#show();
+  }
+
+  #logged(volume: LogVolume): void {
+    this.volume = volume;
+    this.volumeAt = Date.now();
   }
 
   #change(container: Container): void {

@@ -1,6 +1,6 @@
 /** The columns of the container table, and how it is sorted by them. */
 import { containerLook } from "./format/state";
-import type { Container } from "./live/types";
+import type { Container, LogVolume } from "./live/types";
 
 export type ContainerSort =
   | "state"
@@ -12,6 +12,8 @@ export type ContainerSort =
   | "networkOut"
   | "blockRead"
   | "blockWrite"
+  | "logLines"
+  | "logBytes"
   | "restartCount"
   | "status"
   | "age";
@@ -34,6 +36,8 @@ export const COLUMNS: Column[] = [
   { key: "networkOut", label: "Net out", title: "network out", number: true },
   { key: "blockRead", label: "Read", title: "blocks read", number: true },
   { key: "blockWrite", label: "Written", title: "blocks written", number: true },
+  { key: "logLines", label: "Lines", title: "lines logged", number: true },
+  { key: "logBytes", label: "Logged", title: "bytes logged", number: true },
   { key: "restartCount", label: "Restarts", title: "restarts", number: true },
   { key: "status", label: "Status", title: "status", number: false },
   { key: "age", label: "Age", title: "age since it was made", number: true },
@@ -52,8 +56,18 @@ function text(container: Container, key: ContainerSort): string {
   }
 }
 
-function figure(container: Container, key: ContainerSort): number | undefined {
+/** A container, and what it logs where that is known. */
+interface Row {
+  container: Container;
+  volume?: LogVolume | undefined;
+}
+
+function figure({ container, volume }: Row, key: ContainerSort): number | undefined {
   switch (key) {
+    case "logLines":
+      return volume?.linesPerSecond;
+    case "logBytes":
+      return volume?.bytesPerSecond;
     case "state":
       return containerLook(container).weight;
     case "age":
@@ -69,7 +83,7 @@ function figure(container: Container, key: ContainerSort): number | undefined {
 }
 
 /** The rows in order; who has no such figure stands at the end. */
-export function sortRows<R extends { container: Container }>(
+export function sortRows<R extends Row>(
   rows: readonly R[],
   key: ContainerSort,
   descending: boolean,
@@ -81,7 +95,7 @@ export function sortRows<R extends { container: Container }>(
     if (!number) {
       return names.compare(text(a.container, key), text(b.container, key)) * direction || last;
     }
-    const [x, y] = [figure(a.container, key), figure(b.container, key)];
+    const [x, y] = [figure(a, key), figure(b, key)];
     if (x === undefined || y === undefined) {
       return x === y ? last : x === undefined ? 1 : -1;
     }

@@ -8,11 +8,21 @@ import type { LiveClient } from "./live/client";
 import { Emitter } from "./live/emitter";
 import { Freshness } from "./live/freshness";
 import type { Handlers } from "./live/room";
-import type { Container, Device, DeviceData, ErrorBody, Process, Sample } from "./live/types";
+import type {
+  Container,
+  Device,
+  DeviceData,
+  ErrorBody,
+  LogVolume,
+  Process,
+  Sample,
+} from "./live/types";
 import { known } from "./known";
 
 export class ContainerRow {
   container: Container;
+  /** How much it logs; undefined where its log is not followed. */
+  volume = $state.raw<LogVolume>();
 
   constructor(container: Container) {
     this.container = $state.raw(container);
@@ -62,6 +72,11 @@ export class DeviceModel implements Feed<DeviceSeries> {
       refused: (error) => (this.refusal = error),
     };
     return this.live.watch({ type: "device", id: this.uuid }, handler);
+  }
+
+  /** What the containers log, by their ids. */
+  logged(volumes: ReadonlyMap<string, LogVolume>): void {
+    for (const [id, row] of this.#rows) row.volume = volumes.get(id);
   }
 
   #snapshot(data: DeviceData): void {

@@ -8,6 +8,8 @@ export interface KnownContainer {
   id: string;
   name: string;
   device: string;
+  deviceUuid: string;
+  project?: string | undefined;
 }
 
 const MOST = 5_000;
@@ -16,9 +18,11 @@ class Known {
   #containers = new Map<string, KnownContainer>();
 
   containers(device: { name: string }, containers: Container[]): void {
-    for (const { containerId: id, name, state } of containers) {
+    for (const { containerId: id, name, state, deviceUuid, project } of containers) {
       this.#containers.delete(id);
-      if (state !== "removed") this.#containers.set(id, { id, name, device: device.name });
+      if (state !== "removed") {
+        this.#containers.set(id, { id, name, device: device.name, deviceUuid, project });
+      }
     }
     for (const id of this.#containers.keys()) {
       if (this.#containers.size <= MOST) break;

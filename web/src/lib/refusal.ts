@@ -3,7 +3,7 @@ import type { ErrorBody } from "./live/types";
 /** A refused subscription in the words of the page: what, and what next. */
 export function explain(
   error: ErrorBody,
-  what: "device" | "container" | "fleet" | "system",
+  what: "device" | "container" | "fleet" | "system" | "log",
 ): {
   title: string;
   next: string;

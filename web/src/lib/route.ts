@@ -1,4 +1,5 @@
 /** The page's addresses: which path is which view. */
+import { readSelector, type Selector, selectorText } from "./logs/selector";
 
 export type Route =
   | { view: "fleet" }
@@ -12,6 +13,12 @@ export type Route =
   | { view: "host"; uuid: string }
   | { view: "search" }
   | { view: "stored"; stream: string }
+  /** How much is written by whom. */
+  | { view: "volume" }
+  /** The log of several containers. */
+  | { view: "logs"; selector: string }
+  /** Logs side by side. */
+  | { view: "split" }
   | { view: "unknown"; path: string };
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -29,6 +36,12 @@ export function parsePath(path: string): Route {
     if (first === "hosts" && second === "add") return { view: "add-host" };
     if (first === "hosts" && second && UUID.test(second)) return { view: "host", uuid: second };
     if (second === undefined && first === "search") return { view: "search" };
+    if (first === "logs" && second === undefined) return { view: "volume" };
+    if (first === "logs" && second) {
+      const selector = decoded(second);
+      if (selector && readSelector(selector)) return { view: "logs", selector };
+    }
+    if (second === undefined && first === "split") return { view: "split" };
     if (first === "log" && second && STREAM.test(second)) return { view: "stored", stream: second };
     if (first === "device" && second && UUID.test(second)) return { view: "device", uuid: second };
     if (first === "container" && second && CONTAINER.test(second)) {
@@ -36,6 +49,14 @@ export function parsePath(path: string): Route {
     }
   }
   return { view: "unknown", path };
+}
+
+function decoded(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** The hub's own figures. */
@@ -52,6 +73,21 @@ export function hostPath(uuid: string): string {
 
 /** Stored lines of all containers. */
 export const SEARCH_PATH = "/search";
+
+/** How much is written by whom. */
+export const LOGS_PATH = "/logs";
+
+/** The lines of several containers in one log. */
+export function logsPath(selector: Selector): string {
+  // Colons, commas and slashes stay readable, but for a slash that would end the part.
+  const text = encodeURIComponent(selectorText(selector)).replace(/%3A/g, ":").replace(/%2C/g, ",");
+  return `/logs/${text}`;
+}
+
+/** Logs side by side, each by its own address. */
+export function splitPath(addresses: readonly string[]): string {
+  return `/split?${new URLSearchParams(addresses.map((one) => ["log", one])).toString()}`;
+}
 
 /** Stored lines of one container, `deviceUuid:containerId`, also of one that is gone. */
 export function storedPath(stream: string, place?: string): string {

@@ -81,6 +81,8 @@ pub enum Refused {
         message: String,
         /// Whether trying later may help.
         retry: bool,
+        /// Whether it is the token that holds no longer.
+        unauthorized: bool,
     },
     /// It said something that it may not.
     #[error("the hub sent something that this agent does not understand: {0}")]
@@ -275,5 +277,6 @@ fn need(seconds: u32) -> Need {
 fn refused(refusal: &HubRefusal) -> Refused {
     let retry = refusal.retry && refusal.code() != RefusalCode::Version;
     let message = crate::text::clean(&refusal.message, 500);
-    Refused::ByHub { message, retry }
+    let unauthorized = refusal.code() == RefusalCode::Unauthorized;
+    Refused::ByHub { message, retry, unauthorized }
 }

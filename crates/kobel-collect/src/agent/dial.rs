@@ -45,14 +45,14 @@ use crate::{
 };
 
 /// How long a connection may take to stand.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long the last words to the hub may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Between two tries.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(500);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A connection that held for so long was good: the next wait is a short one again.
 const GOOD: Duration = Duration::from_secs(30);
@@ -133,7 +133,31 @@ impl Hub {
         Ok(Self { trust: Arc::new(trust), ..self })
     }
 
-    fn authority(&self) -> String {
+    /// What TLS to it needs; `None` where it is spoken to without.
+    ///
+    /// # Errors
+    /// When this machine cannot speak TLS.
+    pub(super) fn tls(&self) -> io::Result<Option<Tls>> {
+        self.tls.then(|| Tls::new(&self.trust)).transpose()
+    }
+
+    /// A connection to it.
+    pub(super) async fn connect(&self, tls: Option<&Tls>) -> io::Result<Box<dyn Socket>> {
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
+        // A message is written as a whole: nothing is gained by waiting for more.
+        tcp.set_nodelay(true)?;
+        Ok(match tls {
+            None => Box::new(tcp),
+            Some(tls) => Box::new(tls.connect(&self.host, tcp).await?),
+        })
+    }
+
+    /// What stands before a path of its API.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub(super) fn authority(&self) -> String {
         let host =
             if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.tls, self.port) {
@@ -233,7 +257,7 @@ impl Dialer {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| DialError::BadToken)?;
         authorization.set_sensitive(true);
-        let tls = hub.tls.then(|| Tls::new(&hub.trust)).transpose().map_err(DialError::Tls)?;
+        let tls = hub.tls().map_err(DialError::Tls)?;
         Ok(Self { hub, authorization, tls, hello, progress })
     }
 
@@ -329,13 +353,7 @@ impl Dialer {
 
     async fn dial(&self) -> Result<WebSocketStream<Box<dyn Socket>>, Lost> {
         let io = |error: io::Error| Lost::ForNow(error.to_string());
-        let tcp = TcpStream::connect((self.hub.host.as_str(), self.hub.port)).await.map_err(io)?;
-        // A message is written as a whole: nothing is gained by waiting for more.
-        tcp.set_nodelay(true).map_err(io)?;
-        let stream: Box<dyn Socket> = match &self.tls {
-            None => Box::new(tcp),
-            Some(tls) => Box::new(tls.connect(&self.hub.host, tcp).await.map_err(io)?),
-        };
+        let stream = self.hub.connect(self.tls.as_ref()).await.map_err(io)?;
         let scheme = if self.hub.tls { "wss" } else { "ws" };
         let url = format!("{scheme}://{}{}{PATH}", self.hub.authority(), self.hub.base);
         let mut request =
@@ -377,7 +395,7 @@ impl Dialer {
 }
 
 /// The message of an error of the hub's API.
-fn said(body: &[u8]) -> Option<String> {
+pub(super) fn said(body: &[u8]) -> Option<String> {
     let json: serde_json::Value = serde_json::from_slice(body).ok()?;
     Some(clean(json.get("error")?.get("message")?.as_str()?, 300))
 }
@@ -427,6 +445,14 @@ impl Link {
                         Err(Received::Ended(why)) => return Lost::ForNow(why),
                         Err(Received::Refused(refused)) if refused.retry() => {
                             return Lost::ForNow(refused.to_string());
+                        }
+                        Err(Received::Refused(Refused::ByHub {
+                            message,
+                            unauthorized: true,
+                            ..
+                        })) => {
+                            let error = DialError::Unauthorized(dialer.hub.clone(), message);
+                            return Lost::ForGood(error);
                         }
                         Err(Received::Refused(refused)) => {
                             let error = DialError::Refused(dialer.hub.clone(), refused);

@@ -179,8 +179,8 @@ impl AgentLinks {
 }
 
 fn no_longer() -> HubRefusal {
-    let message = "the token was revoked, changed or has expired; make another one on the hub: \
-                   kobel token create NAME --role agent";
+    let message = "the token or key was revoked, changed or has expired; make another token on the \
+                   hub: kobel token create NAME --enroll";
     refusal(RefusalCode::Unauthorized, message.to_owned(), false)
 }
 

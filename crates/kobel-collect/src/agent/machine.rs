@@ -32,7 +32,7 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// What the agent knows the machine by: it is the only device that it has.
-const KEY: &str = "host";
+pub(super) const KEY: &str = "host";
 
 /// The link tells which device it is by its index; the hub puts in the identity.
 const SELF: Target = Target { device: DeviceUuid::NIL, id: DeviceId(0) };

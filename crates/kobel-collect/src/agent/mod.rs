@@ -8,12 +8,16 @@
 //! The hub's side: `session` knows the protocol, `registry` which link speaks for which device and
 //! how far each run has come, [`AgentLinks`] runs the tasks.
 //!
+//! Before the first link an agent may exchange an enrollment token for a key of its own: `enroll`, one
+//! HTTP request.
+//!
 //! Both sides' rules take messages and times and give messages; start reading there.
 
 mod admit;
 mod client;
 mod convert;
 mod dial;
+mod enroll;
 #[doc(hidden)]
 pub mod fuzz;
 mod identity;
@@ -35,6 +39,9 @@ use kobel_wire::{Engine, Facts};
 
 pub use client::{Client, Event, Hello, LogEvent};
 pub use dial::{DialError, Dialer, Feed, Hub, HubUrlError, Progress, TrustWithoutTls};
+pub use enroll::{
+    AgentSecret, ENROLL_PATH, EnrollError, Enrolling, EnrollmentAnswer, EnrollmentRequest, enroll,
+};
 pub use links::{AgentLinks, Socket};
 pub use logs::LogRelay;
 pub use machine::Machine;

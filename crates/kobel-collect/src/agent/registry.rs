@@ -29,8 +29,9 @@ const RUNS: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct LinkId(u64);
 
-/// Names a run for ever: instance and run.
-pub(super) type RunName = (String, String);
+/// Names a run for ever: by which credential, instance and run. Who knows the name of another's run
+/// cannot end its link.
+pub(super) type RunName = (Option<CredentialId>, String, String);
 
 /// How far a run has come. Held by its newest link, and locked while a message is taken in: an
 /// older link of the same run cannot report a thing any more.
@@ -140,17 +141,19 @@ impl Registry {
         Seat { link, mailbox }
     }
 
-    /// A link says of which run it is. An older link of the same run must end, with these words.
+    /// A link says of which run of an instance it is. An older link of the same run must end, with
+    /// these words.
     pub(super) fn begin_run(
         &self,
         link: LinkId,
-        run: RunName,
+        (instance, run): (String, String),
         replaced: HubRefusal,
         now: Instant,
     ) -> (Arc<RunName>, Arc<Mutex<Progress>>) {
         let mut table = self.table();
         table.forget_runs(now);
-        let run = Arc::new(run);
+        let credential = table.links.get(&link).map(|link| link.credential);
+        let run = Arc::new((credential, instance, run));
         let known = table.runs.entry(Arc::clone(&run)).or_insert_with(|| {
             let progress = Arc::new(Mutex::new(Progress { link, last: 0 }));
             Run { progress, left: None }
@@ -329,6 +332,18 @@ mod tests {
         assert_eq!(registry.credentials().len(), 1);
         registry.end(CredentialId::Token(1), &HubRefusal::default());
         assert!(second.mailbox.take().end.is_some());
+    }
+
+    #[test]
+    fn a_run_is_of_its_credential() {
+        let registry = Registry::default();
+        let (own, other) = (enter(&registry, 1), enter(&registry, 2));
+        let (_, progress) = begin(&registry, &own, "a");
+        progress.lock().unwrap().last = 7;
+        let (_, others) = begin(&registry, &other, "a");
+        assert!(own.mailbox.take().end.is_none(), "another's token does not end its link");
+        assert_eq!(others.lock().unwrap().last, 0);
+        assert_eq!(progress.lock().unwrap().link, own.link);
     }
 
     #[tokio::test(start_paused = true)]

@@ -294,7 +294,10 @@ impl Session {
                     });
                     continue;
                 }
-                _ => "the token is limited to other devices",
+                _ => {
+                    "the token or key is limited to other devices, or this one was deleted on the \
+                     hub; is this a copy of another machine?"
+                }
             };
             refused.push(RefusedClaim { device, reason: reason.to_owned() });
         }

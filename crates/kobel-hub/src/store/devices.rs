@@ -1,11 +1,9 @@
 //! The identities of devices.
 
 use kobel_wire::{DeviceId, DeviceUuid, SourceKind, Timestamp};
+use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{
-    Store, StoreError,
-    db::{Row, query},
-};
+use super::{Store, StoreError};
 use crate::access::DeviceScope;
 
 /// A device as the store knows it.
@@ -44,7 +42,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<StoredDevice, StoreError> {
         let source = source.as_str();
-        query(
+        sqlx::query(
             "INSERT INTO devices (uuid, name, source, source_key, created_at) \
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
         )
@@ -55,7 +53,7 @@ impl Store {
         .bind(now.as_millis())
         .execute(&self.pool)
         .await?;
-        let row = query(
+        let row = sqlx::query(
             "SELECT id, uuid, name, tags, group_name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
         )
         .bind(source)
@@ -76,11 +74,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Option<StoredDevice>>, StoreError> {
         let source = source.as_str();
-        let mut change = self.pool.begin().await?;
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         let mut devices = Vec::with_capacity(keys.len());
         let mut made = false;
         for key in keys {
-            let found = query(
+            let found = sqlx::query(
                 "SELECT id, uuid, name, tags, group_name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
             )
             .bind(source)
@@ -99,7 +97,7 @@ impl Store {
                     made = true;
                     let tags = serde_json::to_string(key.tags)
                         .map_err(|e| StoreError::Corrupt("tags", e.to_string()))?;
-                    let row = query(
+                    let row = sqlx::query(
                         "INSERT INTO devices (uuid, name, tags, source, source_key, created_at) \
                          VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, uuid, name, tags, group_name, \
                          deleted_at",
@@ -127,7 +125,7 @@ impl Store {
     }
 }
 
-fn read(row: &Row) -> Result<StoredDevice, StoreError> {
+fn read(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
     let corrupt = |what, e: String| StoreError::Corrupt(what, e);
     let id: i64 = row.try_get("id")?;
     Ok(StoredDevice {

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kobel_wire::Timestamp;
+use sqlx::Row;
 
-use super::{Account, Store, StoreError, db::query, secret, sessions::after};
+use super::{Account, Store, StoreError, secret, sessions::after};
 use crate::access::AccountId;
 
 /// A link that was just made.
@@ -26,11 +27,11 @@ impl Store {
     ) -> Result<NewLink, StoreError> {
         let (secret, hash) = secret::generate()?;
         let expires_at = after(now, lifetime);
-        query("DELETE FROM sign_in_links WHERE expires_at <= $1")
+        sqlx::query("DELETE FROM sign_in_links WHERE expires_at <= $1")
             .bind(now.as_millis())
             .execute(&self.pool)
             .await?;
-        let row = query(
+        let row = sqlx::query(
             "INSERT INTO sign_in_links (account_id, secret_hash, expires_at) \
              VALUES ($1, $2, $3) RETURNING id",
         )
@@ -52,7 +53,7 @@ impl Store {
         let Some((id, given)) = secret::split(link) else {
             return Ok(None);
         };
-        let row = query(
+        let row = sqlx::query(
             "SELECT secret_hash, account_id FROM sign_in_links WHERE id = $1 AND expires_at > $2",
         )
         .bind(id)
@@ -64,7 +65,7 @@ impl Store {
             return Ok(None);
         }
         // Whoever deletes the row has used the link; of two at once, one.
-        let used = query("DELETE FROM sign_in_links WHERE id = $1").bind(id);
+        let used = sqlx::query("DELETE FROM sign_in_links WHERE id = $1").bind(id);
         if used.execute(&self.pool).await?.rows_affected() == 0 {
             return Ok(None);
         }

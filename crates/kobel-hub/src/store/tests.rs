@@ -1,20 +1,23 @@
-//! The store against a real database of either engine.
+//! The store against a real database in a folder of its own.
 
 use std::collections::BTreeSet;
 
 use kobel_wire::{SourceKind, Timestamp};
 use tempfile::TempDir;
 
-use super::{
-    testing::{Place, on_both},
-    *,
-};
+use super::*;
 use crate::access::{Access, CredentialId};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(1_795_000_000_000 + ms)
+}
+
+async fn store() -> (TempDir, Store) {
+    let folder = TempDir::new().unwrap();
+    let store = Store::open(folder.path()).await.unwrap();
+    (folder, store)
 }
 
 fn uuid(n: u64) -> DeviceUuid {
@@ -25,36 +28,24 @@ fn only(devices: &[u64]) -> DeviceScope {
     DeviceScope::Only(devices.iter().map(|n| uuid(*n)).collect::<BTreeSet<_>>())
 }
 
-on_both! {
-    the_first_admin_is_made_once,
-    a_session_holds_until_it_ends,
-    a_new_password_ends_the_other_sessions,
-    a_link_signs_in_once,
-    a_token_does_and_sees_no_more_than_its_account,
-    what_goes_with_an_account_goes_and_an_admin_stays,
-    a_machine_keeps_its_identity,
-    a_database_of_a_newer_version_is_refused,
-    a_write_of_anybody_is_a_change,
-    hundreds_of_devices_are_found_or_made_at_once,
-    an_agent_s_token_sees_nothing_and_no_account_is_an_agent,
-}
-
-async fn the_first_admin_is_made_once(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn the_first_admin_is_made_once() {
+    let (folder, store) = store().await;
     let first = store.first_admin(at(0)).await.unwrap();
     assert_eq!((first.name.as_str(), first.role), ("admin", Role::Admin));
     assert!(store.nobody_has_a_password().await.unwrap());
     store.set_password(first.id, "correct horse", None).await.unwrap();
     // A second process on the same file, as the command line is.
-    let other = place.open().await;
+    let other = Store::open(folder.path()).await.unwrap();
     let again = other.first_admin(at(5)).await.unwrap();
     assert_eq!((again.id, again.has_password), (first.id, true));
     assert!(!other.nobody_has_a_password().await.unwrap());
     assert_eq!(other.accounts().await.unwrap().len(), 1);
 }
 
-async fn a_session_holds_until_it_ends(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn a_session_holds_until_it_ends() {
+    let (_folder, store) = store().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let session = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
     let known = store.by_cookie(&session.cookie, at(1)).await.unwrap().unwrap();
@@ -77,8 +68,9 @@ async fn a_session_holds_until_it_ends(place: Place) {
     assert_ne!(next.id, session.id);
 }
 
-async fn a_new_password_ends_the_other_sessions(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let (_folder, store) = store().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let here = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
     let there = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
@@ -91,8 +83,9 @@ async fn a_new_password_ends_the_other_sessions(place: Place) {
     assert!(check("nobody", "correct horse").await.unwrap().is_none());
 }
 
-async fn a_link_signs_in_once(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn a_link_signs_in_once() {
+    let (_folder, store) = store().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let link = store.make_link(admin.id, HOUR, at(0)).await.unwrap();
     assert!(store.use_link("1.nothing", at(1)).await.unwrap().is_none());
@@ -104,8 +97,9 @@ async fn a_link_signs_in_once(place: Place) {
     assert!(store.use_link(&late.secret, at(3_600_000)).await.unwrap().is_none());
 }
 
-async fn a_token_does_and_sees_no_more_than_its_account(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn a_token_does_and_sees_no_more_than_its_account() {
+    let (_folder, store) = store().await;
     let ann = store.add_account("ann", Role::Viewer, &only(&[1, 2]), at(0)).await.unwrap();
     let request = TokenRequest {
         account: ann.id,
@@ -142,8 +136,9 @@ async fn a_token_does_and_sees_no_more_than_its_account(place: Place) {
     store.revoke_token(&second.id.to_string(), at(6)).await.unwrap();
 }
 
-async fn what_goes_with_an_account_goes_and_an_admin_stays(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn what_goes_with_an_account_goes_and_an_admin_stays() {
+    let (_folder, store) = store().await;
     store.first_admin(at(0)).await.unwrap();
     for admin_must_stay in [
         store.remove_account("admin").await.unwrap_err(),
@@ -163,46 +158,50 @@ async fn what_goes_with_an_account_goes_and_an_admin_stays(place: Place) {
     assert!(matches!(twice, Err(StoreError::NameTaken("user", _))));
 }
 
-async fn a_machine_keeps_its_identity(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn a_machine_keeps_its_identity() {
+    let (folder, store) = store().await;
     let made = store.device(SourceKind::Local, "m1", "host", at(0)).await.unwrap();
     let other = store.device(SourceKind::Local, "m2", "clone", at(0)).await.unwrap();
     store.close().await;
-    let again = place.open().await;
+    let again = Store::open(folder.path()).await.unwrap();
     assert_eq!(again.device(SourceKind::Local, "m1", "renamed", at(9)).await.unwrap(), made);
     assert_ne!((made.uuid, made.id), (other.uuid, other.id));
 }
 
-async fn a_database_of_a_newer_version_is_refused(place: Place) {
-    let store = place.open().await;
-    query(
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let (folder, store) = store().await;
+    sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations LIMIT 1",
+         VALUES (9999, 'later', 1, x'00', 0)",
     )
     .execute(&store.pool)
     .await
     .unwrap();
     store.close().await;
-    let refused = Store::open_database(&place.database).await.unwrap_err();
+    let refused = Store::open(folder.path()).await.unwrap_err();
     assert!(matches!(refused, StoreError::Migrate(_)), "{refused}");
 }
 
-async fn a_write_of_anybody_is_a_change(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn a_write_of_anybody_is_a_change() {
+    let (folder, store) = store().await;
     let mut changes = store.changes();
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
     store.first_admin(at(0)).await.unwrap();
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
-    let other = place.open().await;
+    let other = Store::open(folder.path()).await.unwrap();
     other.add_account("ann", Role::Viewer, &DeviceScope::All, at(0)).await.unwrap();
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
 }
 
-async fn hundreds_of_devices_are_found_or_made_at_once(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn hundreds_of_devices_are_found_or_made_at_once() {
+    let (_folder, store) = store().await;
     let tags = ["web".to_owned()];
     let texts: Vec<_> = (0..300).map(|n| format!("host/{n}")).collect();
     let keys: Vec<_> = texts.iter().map(|key| DeviceKey { key, name: key, tags: &tags }).collect();
@@ -232,8 +231,9 @@ async fn hundreds_of_devices_are_found_or_made_at_once(place: Place) {
     assert_eq!(ask(SourceKind::Agent, &new, &scope).await, [None]);
 }
 
-async fn an_agent_s_token_sees_nothing_and_no_account_is_an_agent(place: Place) {
-    let store = place.open().await;
+#[tokio::test]
+async fn an_agent_s_token_sees_nothing_and_no_account_is_an_agent() {
+    let (_folder, store) = store().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let request = TokenRequest {
         account: admin.id,
@@ -262,7 +262,7 @@ async fn tokens_outlive_the_change_of_their_table() {
         .create_if_missing(true)
         .foreign_keys(true);
     let old = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let mut first = sqlx::migrate!("./migrations/sqlite");
+    let mut first = sqlx::migrate!("./migrations");
     first.migrations.to_mut().retain(|migration| migration.version == 1);
     first.run(&old).await.unwrap();
     for sql in [

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use kobel_wire::{Role, Timestamp};
+use kobel_wire::{DeviceUuid, Role, Timestamp};
+use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    Store, StoreError, checked_name,
-    db::{Row, query},
-    role_of, scope_of, scope_to_column, secret,
-    sessions::after,
+    Store, StoreError, checked_name, role_of, scope_of, scope_to_column, secret, sessions::after,
 };
 use crate::access::{AccountId, CredentialId, DeviceScope};
 
@@ -62,6 +60,10 @@ pub struct Token {
     pub last_used_at: Option<Timestamp>,
     /// Whether it holds.
     pub state: TokenState,
+    /// Of an enrollment token: how many hosts it has enrolled, and of how many.
+    pub enrolled: Option<(u32, u32)>,
+    /// Of an agent's own key: its device.
+    pub key_of: Option<DeviceUuid>,
 }
 
 /// Whether a token holds.
@@ -73,6 +75,8 @@ pub enum TokenState {
     Expired,
     /// It was revoked.
     Revoked,
+    /// It enrolled as many hosts as it was for.
+    UsedUp,
 }
 
 impl Store {
@@ -85,7 +89,7 @@ impl Store {
         let name = checked_name(request.name, "token")?;
         let (secret, hash) = secret::generate()?;
         let expires_at = request.lifetime.map(|lifetime| after(now, lifetime));
-        let made = query(
+        let made = sqlx::query(
             "INSERT INTO tokens \
              (account_id, name, secret_hash, role, devices, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
@@ -113,9 +117,9 @@ impl Store {
 
     /// Every token, oldest first.
     pub async fn tokens(&self, now: Timestamp) -> Result<Vec<Token>, StoreError> {
-        let rows = query(
+        let rows = sqlx::query(
             "SELECT t.id, t.name, a.name AS account, t.role, t.devices, t.created_at, \
-             t.expires_at, t.revoked_at, t.last_used_at \
+             t.expires_at, t.revoked_at, t.last_used_at, t.enrolls, t.enrolled, t.device_uuid \
              FROM tokens t JOIN accounts a ON a.id = t.account_id ORDER BY t.id",
         )
         .fetch_all(&self.pool)
@@ -129,7 +133,7 @@ impl Store {
         name: &str,
         now: Timestamp,
     ) -> Result<CredentialId, StoreError> {
-        let row = query(
+        let row = sqlx::query(
             "UPDATE tokens SET revoked_at = $1 WHERE revoked_at IS NULL AND id = \
              (SELECT id FROM tokens WHERE revoked_at IS NULL AND (name = $2 OR id = $3) \
               ORDER BY name = $2 DESC LIMIT 1) RETURNING id",
@@ -146,18 +150,37 @@ impl Store {
     }
 }
 
-fn read(row: &Row, now: Timestamp) -> Result<Token, StoreError> {
+/// Whether the token of a row with its times and its uses holds.
+pub(super) fn state_of(row: &SqliteRow, now: Timestamp) -> Result<TokenState, StoreError> {
+    let (enrolls, enrolled): (Option<i64>, i64) =
+        (row.try_get("enrolls")?, row.try_get("enrolled")?);
+    Ok(if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() {
+        TokenState::Revoked
+    } else if row.try_get::<Option<i64>, _>("expires_at")?.is_some_and(|at| at <= now.as_millis()) {
+        TokenState::Expired
+    } else if enrolls.is_some_and(|enrolls| enrolled >= enrolls) {
+        TokenState::UsedUp
+    } else {
+        TokenState::Valid
+    })
+}
+
+fn read(row: &SqliteRow, now: Timestamp) -> Result<Token, StoreError> {
     let time = |column| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
     };
-    let expires_at = time("expires_at")?;
-    let state = if time("revoked_at")?.is_some() {
-        TokenState::Revoked
-    } else if expires_at.is_some_and(|at| at <= now) {
-        TokenState::Expired
-    } else {
-        TokenState::Valid
+    let count = |count: i64| {
+        u32::try_from(count).map_err(|e| StoreError::Corrupt("tokens.enrolls", e.to_string()))
     };
+    let enrolls: Option<i64> = row.try_get("enrolls")?;
+    let enrolled = match enrolls {
+        Some(enrolls) => Some((count(row.try_get("enrolled")?)?, count(enrolls)?)),
+        None => None,
+    };
+    let key_of: Option<&str> = row.try_get("device_uuid")?;
+    let key_of = key_of.map(str::parse).transpose().map_err(|e: kobel_wire::IdError| {
+        StoreError::Corrupt("tokens.device_uuid", e.to_string())
+    })?;
     Ok(Token {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -165,8 +188,10 @@ fn read(row: &Row, now: Timestamp) -> Result<Token, StoreError> {
         role: role_of(row.try_get("role")?)?,
         devices: scope_of(row.try_get("devices")?)?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
-        expires_at,
+        expires_at: time("expires_at")?,
         last_used_at: time("last_used_at")?,
-        state,
+        state: state_of(row, now)?,
+        enrolled,
+        key_of,
     })
 }

@@ -5,22 +5,29 @@
     reason = "these comments are the text of --help"
 )]
 
+mod key;
+mod sign_in;
 mod unit;
 
-use std::{fs, io, path::PathBuf, sync::Arc};
+pub(crate) use key::KeyFileError;
+use sign_in::SignIn;
+
+use std::{fs, io, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use kobel_collect::{
-    agent::{Hub, Machine, Progress},
+    agent::{Hub, Machine},
     docker::Endpoints,
     local,
 };
+use kobel_hub::store::inventory::Listed;
+use kobel_wire::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, link::HubTrust};
+use super::{CliError, link::HubTrust, secret::actor};
 use crate::{
-    config::{Docker, LogFormat},
+    config::{Common, Docker, LogFormat},
     logging,
     serve::Signals,
 };
@@ -31,12 +38,16 @@ The agent dials the hub and nothing dials the agent, so it may stand behind NAT 
 somebody watches comes each second, the rest as a summary (least, mean and greatest) each half minute.
 While the hub is away summaries wait for up to an hour, the oldest go first.
 
-It ends with status 77 when the hub does not take the token: to try again would be in vain. Everything
-else it waits for, and tries again by itself.
+By an enrollment token (kobel token create NAME --enroll) it makes a key of its own at the first start,
+which the hub takes for this machine alone; it lies in the data folder, and is what the agent signs in
+by from then on. A token of the role agent is used as it is, at each start.
+
+It ends with status 77 when the hub does not take the token or the key: to try again would be in vain.
+Everything else it waits for, and tries again by itself.
 
 Examples:
-  kobel token create web-1 --role agent
-      on the hub: the token
+  kobel token create web-1 --enroll
+      on the hub: a token for one machine, for an hour
   kobel agent --hub https://kobel.example.com --token-file /etc/kobel/agent.token
       here: report this machine and its containers
   KOBEL_HUB=http://10.0.0.5:8000 KOBEL_TOKEN=kobel_… kobel agent --docker off
@@ -45,6 +56,8 @@ Examples:
       a hub whose certificate signs itself
   kobel agent install --hub https://kobel.example.com > /etc/systemd/system/kobel-agent.service
       a unit for systemd, which says itself what else to do
+  kobel agent revoke web-1
+      on the hub: that machine's key holds no longer
 
 Stop it by Ctrl-C or SIGTERM: its device stays on the hub, as an unreachable one.";
 
@@ -66,6 +79,12 @@ enum Command {
     /// Print a unit for systemd that runs the agent as a user of its own
     #[command(after_help = unit::EXAMPLES)]
     Install(unit::Install),
+    /// Revoke the key of a device's agent, where the hub runs; its link ends within a second
+    #[command(after_help = "Example:\n  kobel agent revoke web-1")]
+    Revoke {
+        /// The device's name, number or UUID
+        device: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -74,8 +93,8 @@ struct Report {
     #[arg(long, value_name = "URL", env = "KOBEL_HUB")]
     hub: Option<Hub>,
 
-    /// A token of the role agent; it stands in the list of processes, so better use --token-file or
-    /// KOBEL_TOKEN
+    /// An enrollment token or one of the role agent; it stands in the list of processes, so better
+    /// use --token-file or KOBEL_TOKEN
     #[arg(
         long,
         value_name = "TOKEN",
@@ -126,7 +145,7 @@ pub(crate) enum TokenError {
     /// Nobody gave one.
     #[error(
         "no token: give a file that holds it by --token-file, or the token by KOBEL_TOKEN; make it \
-         on the hub: kobel token create NAME --role agent"
+         on the hub: kobel token create NAME --enroll"
     )]
     Missing,
     /// The file cannot be read.
@@ -138,19 +157,30 @@ pub(crate) enum TokenError {
 }
 
 impl Agent {
-    pub(super) async fn run(self) -> Result<(), CliError> {
+    pub(super) async fn run(self, common: &Common) -> Result<(), CliError> {
         match self.command {
             Some(Command::Install(install)) => {
                 print!("{}", install.unit());
                 Ok(())
             }
-            None => self.report.run().await,
+            Some(Command::Revoke { device }) => {
+                let (store, _) = super::open(common).await?;
+                let device = store.find_device(&device, Listed::Present).await?;
+                let now = Timestamp::now();
+                store.revoke_agent_key(device.device_uuid, &actor(), now).await?;
+                eprintln!(
+                    "The key of {:?} is revoked; its link is being closed.",
+                    device.spec.name
+                );
+                Ok(())
+            }
+            None => self.report.run(common).await,
         }
     }
 }
 
 impl Report {
-    async fn run(self) -> Result<(), CliError> {
+    async fn run(self, common: &Common) -> Result<(), CliError> {
         logging::start(self.log_format, &self.log)?;
         let token = self.token()?;
         let hub = self.trust.of(self.hub.ok_or(CliError::NoHub)?)?;
@@ -167,14 +197,15 @@ impl Report {
             tags: self.tags,
             engines,
         };
+        let sign_in = SignIn::choose(token, common, &hub, &machine)?;
         let mut signals = Signals::new().map_err(CliError::Signals)?;
-        let (progress, cancel) = (Arc::new(Progress::default()), CancellationToken::new());
+        let cancel = CancellationToken::new();
         tracing::info!(%hub, name = machine.name, "reporting");
         // As large as all that a link may do.
-        let mut running = Box::pin(machine.run(hub, &token, progress, cancel.clone()));
+        let mut running = Box::pin(sign_in.report(hub, machine, cancel.clone()));
         loop {
             tokio::select! {
-                ended = &mut running => return Ok(ended?),
+                ended = &mut running => return ended,
                 signal = signals.next() => {
                     if cancel.is_cancelled() {
                         return Ok(());
@@ -186,11 +217,12 @@ impl Report {
         }
     }
 
-    fn token(&self) -> Result<String, TokenError> {
+    /// The token that was given, if one was.
+    fn token(&self) -> Result<Option<String>, TokenError> {
         if let Some(token) = &self.token {
-            return Ok(token.trim().to_owned());
+            return Ok(Some(token.trim().to_owned()));
         }
-        let file = self.token_file.as_ref().ok_or(TokenError::Missing)?;
+        let Some(file) = &self.token_file else { return Ok(None) };
         let unreadable = |error| TokenError::Unreadable(file.clone(), error);
         if fs::metadata(file).map_err(unreadable)?.len() > LONGEST_TOKEN {
             return Err(TokenError::Strange(file.clone()));
@@ -200,7 +232,7 @@ impl Report {
             token if token.is_empty() || token.contains(char::is_whitespace) => {
                 Err(TokenError::Strange(file.clone()))
             }
-            token => Ok(token.to_owned()),
+            token => Ok(Some(token.to_owned())),
         }
     }
 }
@@ -237,7 +269,7 @@ mod tests {
             fs::write(&file, text).unwrap();
             report(Some(file.clone())).token().map_err(|error| error.to_string())
         };
-        assert_eq!(read("kobel_7_secret\n").as_deref(), Ok("kobel_7_secret"));
+        assert_eq!(read("kobel_7_secret\n"), Ok(Some("kobel_7_secret".to_owned())));
         for strange in ["", "\n", "kobel_7_secret other", &"x".repeat(5_000)] {
             let said = read(strange).unwrap_err();
             // It could be another secret.
@@ -245,7 +277,7 @@ mod tests {
         }
         let missing = report(Some(folder.path().join("nothing"))).token().unwrap_err();
         assert!(missing.to_string().contains("nothing"));
-        assert!(report(None).token().unwrap_err().to_string().contains("--token-file"));
+        assert_eq!(report(None).token().unwrap(), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use kobel_collect::agent::{RefusedReason, SUBPROTOCOL};
 use kobel_fanout::{Admission, Client};
-use kobel_hub::access::Principal;
+use kobel_hub::{access::Principal, store::ENROLLMENT_PREFIX};
 use kobel_wire::{Role, Timestamp};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -54,9 +54,14 @@ async fn sign_in(shared: &State, headers: &HeaderMap) -> Result<Principal, ApiEr
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let Some(token) = token else {
         let message = "agents send a token as Authorization: Bearer …; make one on the hub: \
-                       kobel token create NAME --role agent";
+                       kobel token create NAME --enroll";
         return Err(ApiError::unauthorized(message));
     };
+    if token.starts_with(ENROLLMENT_PREFIX) {
+        let message = "this is an enrollment token, which this agent is too old for: update the agent, \
+                       or give it a token of the role agent";
+        return Err(ApiError::unauthorized(message));
+    }
     let known = shared.store.by_token(token, Timestamp::now()).await?;
     let principal =
         known.ok_or_else(|| ApiError::unauthorized("the token is wrong, expired or revoked"))?;

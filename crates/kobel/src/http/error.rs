@@ -49,7 +49,7 @@ impl ApiError {
     }
 
     /// It does not go with what is there.
-    fn conflict(field: Option<&str>, message: impl Into<String>) -> Self {
+    pub(crate) fn conflict(field: Option<&str>, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::CONFLICT, "CONFLICT", message);
         Self { field: field.map(str::to_owned), ..error }
     }
@@ -78,7 +78,7 @@ impl From<StoreError> for ApiError {
             StoreError::Field(error) => Self::field(&error.field, &error.why),
             StoreError::Taken { field, .. } => Self::conflict(Some(field), error.to_string()),
             StoreError::Changed { .. } => Self::conflict(Some("revision"), error.to_string()),
-            StoreError::Local(_) | StoreError::NotDeleted(_) => {
+            StoreError::Local(_) | StoreError::NotDeleted(_) | StoreError::NoAgentKey(_) => {
                 Self::conflict(None, error.to_string())
             }
             StoreError::NotFound("device" | "deleted device", _) => {

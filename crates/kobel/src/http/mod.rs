@@ -4,7 +4,14 @@ mod agent;
 mod audit;
 pub(crate) mod cookie;
 mod devices;
+mod enrollments;
 mod error;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "nothing makes one before clusters are configured")
+)]
+pub(crate) mod forward;
+mod front;
 mod guard;
 mod log_volume;
 mod logs;
@@ -23,13 +30,13 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post, put},
 };
 use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::body::Incoming;
 use kobel_collect::agent::AgentLinks;
-use kobel_fanout::{Client, Server};
+use kobel_fanout::Server;
 use kobel_hub::{
     hub::HubHandle,
     logs::store::LogStore,
@@ -43,6 +50,8 @@ pub(crate) use status::Readiness;
 
 use crate::{metrics::Gather, serve::FleetHandle, sign_in::Throttle};
 use error::ApiError;
+use forward::Forward;
+use front::{Front, Taken};
 
 /// What the page may load and where it may connect: itself only. Styles of single elements are
 /// computed (the width of a bar), so they stand in the document.
@@ -53,8 +62,7 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; connect-src 'self' ws
 /// What answers HTTP requests. Cloned freely.
 #[derive(Clone)]
 pub(crate) struct Site {
-    guard: Guard,
-    server: Server,
+    front: Front,
     router: Router,
 }
 
@@ -96,13 +104,20 @@ pub(crate) fn test_places() -> Arc<Semaphore> {
 type State = axum::extract::State<Arc<Shared>>;
 
 impl Site {
-    /// Made of the fan-out's server and what the routes share.
-    pub(crate) fn new(guard: Guard, server: Server, shared: Arc<Shared>) -> Self {
+    /// Made of the fan-out's server, the way to other nodes where there are any, and what the
+    /// routes share.
+    pub(crate) fn new(
+        guard: Guard,
+        server: Server,
+        forward: Option<Forward>,
+        shared: Arc<Shared>,
+    ) -> Self {
         let api = Router::new()
             .route("/session", get(session::show).post(session::sign_in).delete(session::sign_out))
             .route("/session/link", post(session::sign_in_by_link))
             .route("/account/password", put(session::set_password))
             .route("/agent", get(agent::open))
+            .route("/agent/enroll", post(enrollments::enroll))
             .route("/audit", get(audit::list))
             .route("/devices", get(devices::list).post(devices::create))
             .route(
@@ -116,6 +131,9 @@ impl Site {
             .route("/devices/{uuid}/restore", post(devices::restore))
             .route("/devices/{uuid}/purge", post(devices::purge))
             .route("/devices/{uuid}/host-key", post(devices::host_key))
+            .route("/devices/{uuid}/revoke-key", post(devices::revoke_key))
+            .route("/enrollments", post(enrollments::create))
+            .route("/enrollments/{id}", get(enrollments::show))
             .route("/openapi.json", get(openapi::show))
             .route("/logs/search", get(logs::search))
             .route("/logs/streams", get(logs::streams))
@@ -128,27 +146,15 @@ impl Site {
             .route("/readyz", get(status::readyz))
             .fallback(page::serve)
             .with_state(shared);
-        Self { guard, server, router }
+        Self { front: Front { guard, server, forward }, router }
     }
 
     /// Answers a request.
-    pub(crate) async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        remote: SocketAddr,
-    ) -> Response {
-        // The listener says; without it, what is certain.
-        let unknown = Client { address: remote, secure: false, proxied: false };
-        let client = *request.extensions_mut().get_or_insert(unknown);
-        // A health check asks by whatever name it has.
-        let health = matches!(request.uri().path(), "/healthz" | "/readyz");
-        if !health && let Err(refused) = self.guard.check(request.headers(), client.secure) {
-            return ApiError::refused(&refused).into_response();
-        }
-        if request.uri().path() == self.server.config().path {
-            return self.server.handle(request, remote).await.map(Body::new);
-        }
-        let request = request.map(Body::new);
+    pub(crate) async fn answer(&self, request: Request<Incoming>, remote: SocketAddr) -> Response {
+        let request = match self.front.take(request, remote).await {
+            Taken::Answer(answer) => return answer,
+            Taken::Route(request) => request.map(Body::new),
+        };
         // The router's error is `Infallible`.
         let mut answer = match self.router.clone().oneshot(request).await {
             Ok(answer) => answer,

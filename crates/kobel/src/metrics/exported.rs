@@ -23,6 +23,8 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
+use crate::http::forward::Figures;
+
 /// Upper bounds of the message sizes, bytes; those of the fan-out's histogram.
 const SIZES: [f64; 6] = [100.0, 1e3, 1e4, 1e5, 1e6, f64::MAX];
 
@@ -36,6 +38,7 @@ pub(crate) struct Exported {
     pub logs: Arc<LogVolume>,
     pub log_store: Option<StoreFigures>,
     pub agents: AgentSnapshot,
+    pub forward: Option<Figures>,
     pub process: ProcessReading,
 }
 
@@ -100,6 +103,7 @@ impl Collector for Exported {
         self.collect(&mut out)?;
         self.agents(&mut out)?;
         self.logs(&mut out)?;
+        self.cluster(&mut out)?;
         self.process(&mut out)
     }
 }
@@ -328,6 +332,25 @@ impl Exported {
             metric.encode_family(&labels(one))?.encode_gauge(&(one.lag_ms as f64 / 1e3))?;
         }
         Ok(())
+    }
+
+    fn cluster(&self, out: &mut Out<'_>) -> fmt::Result {
+        let Some(forward) = &self.forward else { return Ok(()) };
+        let labelled = |counts: &[(&'static str, u64)], name: &'static str| {
+            counts.iter().map(|(value, n)| ([(name, *value)], *n)).collect::<Vec<_>>()
+        };
+        out.counters(
+            "kobel_cluster_forwarded_requests",
+            "Requests for other nodes' sessions and the like, by what became of them",
+            labelled(&forward.results, "result"),
+        )?;
+        out.counters(
+            "kobel_cluster_forwarded_headers_refused",
+            "Headers that said who a request's client is and were not another node's, by reason",
+            labelled(&forward.no_words, "reason"),
+        )?;
+        let help = "WebSockets that go through this node to another one";
+        out.gauge("kobel_cluster_tunnels", help, forward.tunnels)
     }
 
     fn process(&self, out: &mut Out<'_>) -> fmt::Result {

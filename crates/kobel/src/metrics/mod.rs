@@ -17,6 +17,8 @@ use kobel_hub::{
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
+use crate::http::forward::Forward;
+
 use exported::Exported;
 pub(crate) use process::read as read_process;
 
@@ -36,6 +38,8 @@ pub(crate) struct Gather {
     pub log_store: Option<LogStore>,
     /// The links of agents.
     pub agents: AgentLinks,
+    /// The way to other nodes, where there are any.
+    pub forward: Option<Forward>,
 }
 
 impl Gather {
@@ -49,6 +53,7 @@ impl Gather {
             logs: Arc::clone(&self.logs),
             log_store: self.log_store.as_ref().map(LogStore::figures),
             agents: self.agents.snapshot(),
+            forward: self.forward.as_ref().map(Forward::figures),
             process: process::read(),
         };
         let mut registry = Registry::default();

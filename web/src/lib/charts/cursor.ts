@@ -4,12 +4,13 @@ import { Emitter } from "../live/emitter";
 export interface Pointed {
   /** Epoch milliseconds; undefined where nobody points. */
   at: number | undefined;
-  by: "chart" | "log";
+  /** Who points: "chart", or a log. */
+  by: unknown;
 }
 
 export class TimeCursor {
-  /** Somebody clicked a chart at an instant. */
-  readonly chosen = new Emitter<number>();
+  /** Somebody goes to an instant: by a click into a chart, or from a log. */
+  readonly chosen = new Emitter<{ at: number; by: unknown }>();
   #moved = new Emitter<Pointed>();
   #at: number | undefined;
 
@@ -17,7 +18,11 @@ export class TimeCursor {
     return this.#moved.on(listener);
   }
 
-  set(at: number | undefined, by: Pointed["by"]): void {
+  leap(at: number, by: unknown): void {
+    if (Number.isFinite(at)) this.chosen.emit({ at, by });
+  }
+
+  set(at: number | undefined, by: unknown): void {
     if (at === this.#at) return;
     this.#at = at;
     this.#moved.emit({ at, by });

@@ -26,6 +26,8 @@ export interface Host {
   stateReason?: string;
   stateRemedy?: string;
   stateSince?: string;
+  /** Since when its agent has a key of its own. */
+  agentKeySince?: string;
   revision: number;
   deletedAt?: string;
 }
@@ -56,6 +58,8 @@ export const hosts = {
   remove: (uuid: string) => call("DELETE", `/devices/${uuid}`) as Promise<Host>,
   restore: (uuid: string) => call("POST", `/devices/${uuid}/restore`, {}) as Promise<Host>,
   purge: (uuid: string) => call("POST", `/devices/${uuid}/purge`, {}) as Promise<undefined>,
+  revokeKey: (uuid: string) =>
+    call("POST", `/devices/${uuid}/revoke-key`, {}) as Promise<undefined>,
   pin: (uuid: string, key: { host?: string; fingerprint: string; replace: boolean }) =>
     call("POST", `/devices/${uuid}/host-key`, key) as Promise<Host>,
   hubKey: () =>
@@ -65,6 +69,24 @@ export const hosts = {
       entries: Entry[];
       cursor: string | null;
     }>,
+};
+
+/** A token by which agents enroll, and the hosts that have come by it. */
+export interface Enrollment {
+  id: number;
+  name: string;
+  /** In the answer to its making alone. */
+  token?: string;
+  uses: number;
+  used: number;
+  expiresAt: string | null;
+  devices: { deviceUuid: string; name: string }[];
+}
+
+export const enrollments = {
+  make: (wish: { uses: number; tags: string[]; group: string | null }) =>
+    call("POST", "/enrollments", wish) as Promise<Enrollment>,
+  get: (id: number) => call("GET", `/enrollments/${id}`) as Promise<Enrollment>,
 };
 
 /** Tries a host; each step comes as it ends. Ends early when `signal` is aborted. */

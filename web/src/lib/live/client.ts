@@ -214,8 +214,8 @@ export class LiveClient {
     });
     socket.on("error", (error: ErrorBody & { type?: string; id?: string }) => {
       // What answers a subscribe is told by its answer, too.
-      if (error.code !== "UNAVAILABLE" || error.type !== "container") return;
-      const room = this.#rooms.get(`container:${error.id}`);
+      if (error.code !== "UNAVAILABLE" || !/^(container|logs)$/.test(error.type ?? "")) return;
+      const room = this.#rooms.get(`${error.type}:${error.id}`);
       for (const log of room?.logs() ?? []) log.unavailable(error);
     });
   }
@@ -236,11 +236,17 @@ export class LiveClient {
     if (verdict === "gap") this.#resync(room, now);
   }
 
-  /** Who follows a stream, which is named `deviceUuid:containerId`. */
-  #logs({ streamId }: { streamId: string }): Iterable<LogHandler> {
+  /** Who follows a stream: a container's is named `deviceUuid:containerId`, others as their room. */
+  #logs({ room, streamId }: { room?: string; streamId: string }): Iterable<LogHandler> {
     this.lastDataAt = Date.now();
-    const container = streamId.slice(streamId.indexOf(":") + 1);
-    return this.#rooms.get(`container:${container}`)?.logs() ?? [];
+    const container = `container:${streamId.slice(streamId.indexOf(":") + 1)}`;
+    const rooms = [room ?? "", `logs:${streamId}`, container];
+    return (
+      rooms
+        .map((name) => this.#rooms.get(name))
+        .find((found) => found)
+        ?.logs() ?? []
+    );
   }
 
   /** A frame of figures; who reads it says when it needs the state again. */

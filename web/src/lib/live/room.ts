@@ -12,6 +12,8 @@ import type {
   LogGap,
   LogHistory,
   LogOptions,
+  LogsData,
+  LogVolume,
   RoomType,
   Sample,
   System,
@@ -24,7 +26,7 @@ interface Refusable {
   refused(error: ErrorBody): void;
 }
 
-/** Who follows a container's log besides its state. */
+/** Who follows a log: a container's besides its state, or one of several containers. */
 export interface LogHandler {
   /** What is wanted now; asked for at each subscribe. */
   wanted(): LogOptions;
@@ -59,7 +61,15 @@ export interface Handlers {
   container: Refusable & {
     snapshot(data: ContainerData): void;
     change(container: Container): void;
+    /** How much it writes; while its log is followed. */
+    volume?(volume: LogVolume): void;
     log?: LogHandler;
+  };
+  logs: Refusable & {
+    snapshot(data: LogsData): void;
+    /** Containers came or went. */
+    members(data: LogsData): void;
+    log: LogHandler;
   };
   system: Refusable & {
     snapshot(data: SystemData): void;
@@ -78,6 +88,8 @@ export const METHODS = {
   deviceEntry: "entry",
   deviceRemoved: "gone",
   system: "figures",
+  logMembers: "members",
+  logVolume: "volume",
 } as const;
 
 export type RoomEvent = keyof typeof METHODS;

@@ -181,6 +181,8 @@ export interface ContainerData {
   container: Container;
   device: { deviceUuid: string; name: string };
   recent: Recent;
+  /** Where its log is followed. */
+  logVolume?: LogVolume;
 }
 
 /** A figure for each direction, seen from the hub. */
@@ -317,9 +319,59 @@ export interface LogLine {
   cut?: number;
   /** The hub wrote it: what happened here. */
   marker?: LogMarker;
+  /** Whose line it is, in a log of several: `deviceUuid:containerId`. */
+  streamId?: string;
+}
+
+/** A container whose lines are in a log of several. */
+export interface LogMember {
+  streamId: string;
+  deviceUuid: string;
+  containerId: string;
+  name: string;
+  deviceName: string;
+  project?: string;
+  service?: string;
+  state: ContainerState;
+}
+
+export interface LogsData {
+  members: LogMember[];
+  /** How many more there are that are not followed. */
+  truncated: number;
+}
+
+/** How much a container writes. */
+export interface LogVolume {
+  linesPerSecond: number;
+  bytesPerSecond: number;
+  /** Since its log is followed. */
+  lines: number;
+  bytes: number;
+  dropped: number;
+  /** From the line's own time to the hub's. */
+  lagMs?: number;
+}
+
+export interface StreamVolume extends LogVolume {
+  streamId: string;
+  deviceUuid: string;
+  deviceName: string;
+  containerId: string;
+  name: string;
+  project?: string;
+  service?: string;
+}
+
+export interface Volumes {
+  /** The noisiest first. */
+  streams: StreamVolume[];
+  total: { linesPerSecond: number; bytesPerSecond: number; streams: number };
 }
 
 export interface LogHistory {
+  /** Given where the log is of several. */
+  room?: string;
   streamId: string;
   epoch: string;
   logs: LogLine[];
@@ -327,12 +379,14 @@ export interface LogHistory {
 }
 
 export interface LogBatch {
+  room?: string;
   streamId: string;
   logs: LogLine[];
   timestamp: number;
 }
 
 export interface LogGap {
+  room?: string;
   streamId: string;
   fromSeq: number;
   toSeq: number;
@@ -357,7 +411,7 @@ export interface LogOptions {
   filters?: LogFilters;
 }
 
-export type RoomType = "fleet" | "device" | "container" | "system";
+export type RoomType = "fleet" | "device" | "container" | "system" | "logs";
 
 /** What to subscribe to, and how it is wanted; the fleet and the system have no id. */
 export interface Target {

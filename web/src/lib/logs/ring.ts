@@ -42,6 +42,7 @@ export class LogRing {
   #kind = new Uint8Array(FIRST_CAPACITY);
   #head = new Uint32Array(FIRST_CAPACITY);
   #size = new Uint32Array(FIRST_CAPACITY);
+  #of = new Uint16Array(FIRST_CAPACITY);
   #message: string[] = [];
   #raw: (string | undefined)[] = [];
   #fields: (Record<string, FieldValue> | undefined)[] = [];
@@ -73,8 +74,9 @@ export class LogRing {
     if (epoch !== this.epoch) this.#epochs.push({ from: this.end, epoch });
   }
 
-  push(line: LogLine, at: number): void {
-    this.#write(line, at, true);
+  /** `of` tells whose line it is where the log is of several. */
+  push(line: LogLine, at: number, of = 0): void {
+    this.#write(line, at, true, of);
     this.#trim();
   }
 
@@ -82,12 +84,17 @@ export class LogRing {
    * Puts older lines, the oldest first, before those that are held: the newest of them, as many as
    * there is room for. Gives how many.
    */
-  prepend(lines: readonly LogLine[], at: (line: LogLine) => number, epoch: string): number {
+  prepend<L extends LogLine>(
+    lines: readonly L[],
+    at: (line: L) => number,
+    epoch: string,
+    of: (line: L) => number = () => 0,
+  ): number {
     let taken = 0;
     for (let i = lines.length - 1; i >= 0; i -= 1, taken += 1) {
       const line = lines[i];
       if (!line || this.length >= this.mostLines || this.chars >= this.mostChars) break;
-      this.#write(line, at(line), false);
+      this.#write(line, at(line), false, of(line));
     }
     if (taken === 0) return 0;
     const [oldest] = this.#epochs;
@@ -96,7 +103,7 @@ export class LogRing {
     return taken;
   }
 
-  #write(line: LogLine, at: number, newest: boolean): void {
+  #write(line: LogLine, at: number, newest: boolean, of: number): void {
     const { message, raw, fields } = line;
     let size = message.length + (raw?.length ?? 0);
     if (fields) {
@@ -108,7 +115,7 @@ export class LogRing {
     }
     const level = line.level ? LEVELS.indexOf(line.level) + 1 : 0;
     const kind = level | (line.stream === "stderr" ? STDERR : 0);
-    const slot = this.#place(line.seq, at, kind, size, newest);
+    const slot = this.#place(line.seq, at, kind, size, of, newest);
     this.#message[slot] = message;
     this.#raw[slot] = raw;
     this.#fields[slot] = fields;
@@ -120,8 +127,8 @@ export class LogRing {
   }
 
   /** Adds an entry of our own, with what it says. */
-  pushSpecial(special: Special, message: string, seq: number, at: number): void {
-    const slot = this.#place(seq, at, 0, message.length);
+  pushSpecial(special: Special, message: string, seq: number, at: number, of = 0): void {
+    const slot = this.#place(seq, at, 0, message.length, of);
     this.#message[slot] = message;
     this.#raw[slot] = this.#fields[slot] = undefined;
     this.#head[slot] = message.length;
@@ -152,6 +159,11 @@ export class LogRing {
 
   seq(position: number): number {
     return this.#seq[position & this.#mask] ?? 0;
+  }
+
+  /** Whose line it is, where the log is of several. */
+  of(position: number): number {
+    return this.#of[position & this.#mask] ?? 0;
   }
 
   /** From 1, trace, to 6, fatal; 0 where the line does not say. */
@@ -224,7 +236,7 @@ export class LogRing {
   }
 
   /** Makes a place at the end, or before the oldest line. */
-  #place(seq: number, at: number, kind: number, size: number, newest = true): number {
+  #place(seq: number, at: number, kind: number, size: number, of: number, newest = true): number {
     if (this.length > this.#mask) this.#grow();
     const position = newest ? this.end : this.first - 1;
     const slot = position & this.#mask;
@@ -232,6 +244,7 @@ export class LogRing {
     this.#seq[slot] = seq;
     this.#kind[slot] = kind;
     this.#size[slot] = size;
+    this.#of[slot] = of;
     if (newest) this.end += 1;
     else this.first -= 1;
     this.chars += size;
@@ -255,7 +268,10 @@ export class LogRing {
     const before = this.#mask + 1;
     const after = Math.min(before * 2, LAST_CAPACITY);
     if (after === before) throw new RangeError("more lines than the longest ring has room for");
-    const move = <A extends Float64Array | Uint8Array | Uint32Array>(old: A, made: A): A => {
+    const move = <A extends Float64Array | Uint8Array | Uint16Array | Uint32Array>(
+      old: A,
+      made: A,
+    ): A => {
       for (let p = this.first; p < this.end; p += 1) {
         made[p & (after - 1)] = old[p & (before - 1)] ?? 0;
       }
@@ -273,6 +289,7 @@ export class LogRing {
     this.#kind = move(this.#kind, new Uint8Array(after));
     this.#head = move(this.#head, new Uint32Array(after));
     this.#size = move(this.#size, new Uint32Array(after));
+    this.#of = move(this.#of, new Uint16Array(after));
     this.#message = moved(this.#message);
     this.#raw = moved(this.#raw);
     this.#fields = moved(this.#fields);

@@ -17,6 +17,18 @@ export interface Style {
   columns: readonly string[];
   wrap: boolean;
   pattern: Pattern | undefined;
+  /** In a log of several: whose line it is, by its number. */
+  whose?: ((of: number) => Whose | undefined) | undefined;
+  /** In a log of several: whose lines are not shown. */
+  hidden?: ReadonlySet<number> | undefined;
+}
+
+/** Whose line it is: a name, a colour besides, and where more is told. */
+export interface Whose {
+  name: string;
+  title: string;
+  colour: number;
+  href: string;
 }
 
 export class LogRow {
@@ -28,10 +40,12 @@ export class LogRow {
   #body = div("log-text");
   #message = document.createElement("span");
   #more = document.createElement("button");
+  #of: HTMLAnchorElement | undefined;
   #cells: HTMLElement[] = [];
   #details: HTMLElement | undefined;
 
-  constructor() {
+  /** `prefix` begins the row's id, so that two logs on a page have none in common. */
+  constructor(private readonly prefix: string) {
     this.element.setAttribute("role", "row");
     this.#time.setAttribute("role", "gridcell");
     this.#body.setAttribute("role", "gridcell");
@@ -50,7 +64,7 @@ export class LogRow {
   show(ring: LogRing, position: number, style: Style, open: boolean): void {
     this.position = position;
     const { element } = this;
-    element.id = `log-${position}`;
+    element.id = `${this.prefix}${position}`;
     element.setAttribute("aria-rowindex", String(position - ring.first + 1));
     const at = ring.at(position);
     this.#time.textContent = lineTime(at);
@@ -73,6 +87,7 @@ export class LogRow {
     this.#fold.setAttribute("aria-label", open ? "Fold" : "Unfold");
     if (special) element.removeAttribute("aria-expanded");
     else element.setAttribute("aria-expanded", String(open));
+    this.#whose(style.whose?.(ring.of(position)));
     this.#columns(style.columns, fields);
 
     const shown = open ? message : message.slice(0, Math.min(head, FOLDED_CHARS));
@@ -91,6 +106,24 @@ export class LogRow {
     this.element.classList.toggle("current", current);
     this.element.classList.toggle("near", near);
     this.element.classList.toggle("linked", linked);
+  }
+
+  #whose(whose: Whose | undefined): void {
+    if (!whose) {
+      this.#of?.remove();
+      this.#of = undefined;
+      return;
+    }
+    if (!this.#of) {
+      this.#of = document.createElement("a");
+      this.#of.setAttribute("role", "gridcell");
+      this.#of.tabIndex = -1;
+      this.#fold.before(this.#of);
+    }
+    this.#of.className = `log-of m-${whose.colour}`;
+    this.#of.textContent = visible(whose.name);
+    this.#of.title = visible(whose.title);
+    this.#of.href = whose.href;
   }
 
   #columns(names: readonly string[], fields: Record<string, unknown> | undefined): void {

@@ -17,6 +17,8 @@ export class Strip {
     private readonly find: () => Find | undefined,
     /** An instant that a chart points at. */
     private readonly pointed: () => number | undefined,
+    /** Lines that are not shown. */
+    private readonly hidden: (position: number) => boolean,
   ) {}
 
   /** Draws soon. A long log is looked at less often. */
@@ -54,7 +56,7 @@ export class Strip {
     context.fillStyle = token("--bad-fill");
     let last = -1;
     for (let position = ring.first; position < ring.end; position += 1) {
-      if (ring.level(position) < ERROR) continue;
+      if (ring.level(position) < ERROR || this.hidden(position)) continue;
       const at = y(position);
       if (at !== last) context.fillRect(0, at, half, mark);
       last = at;

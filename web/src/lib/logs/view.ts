@@ -25,6 +25,9 @@ const EDGE = 200;
 /** Lines as near to an instant that a chart points at, milliseconds. */
 const NEAR_MS = 500;
 
+/** Logs that were opened: their rows' ids have none in common. */
+let opened = 0;
+
 /** What the page says of the log besides its lines. */
 export interface Standing {
   lines: number;
@@ -56,6 +59,9 @@ export interface Parts {
 export class LogView {
   following = true;
   style: Style = { columns: [], wrap: false, pattern: undefined };
+
+  readonly #prefix = `log-${(opened += 1)}-`;
+  readonly #hidden = (position: number) => this.style.hidden?.has(this.ring.of(position)) === true;
 
   #heights = new Heights();
   #scroll = new ScrollSpace();
@@ -93,6 +99,7 @@ export class LogView {
       ring,
       () => this.#find,
       () => this.#near,
+      this.#hidden,
     );
     const scrolled = () => this.#scrolled();
     scroller.addEventListener("scroll", scrolled, { passive: true });
@@ -128,8 +135,9 @@ export class LogView {
     const { scroller } = this.parts;
     const before = this.style;
     this.style = style;
-    if (style.pattern !== before.pattern) {
-      this.#find = style.pattern && new Find(this.ring, style.pattern);
+    const hiding = style.hidden !== before.hidden;
+    if (style.pattern !== before.pattern || hiding) {
+      this.#find = style.pattern && new Find(this.ring, style.pattern, this.#hidden);
       this.#seek();
     }
     this.#scroll.view = scroller.clientHeight;
@@ -137,7 +145,7 @@ export class LogView {
     this.#renew();
     const width = this.#shown[0]?.element.querySelector(".log-text")?.clientWidth ?? 0;
     const perLine = Math.max(10, Math.floor(width / charWidth(scroller)));
-    if (style.wrap !== before.wrap || (style.wrap && perLine !== this.#perLine)) {
+    if (hiding || style.wrap !== before.wrap || (style.wrap && perLine !== this.#perLine)) {
       this.#perLine = perLine;
       this.#estimateAll();
       this.#renew();
@@ -167,7 +175,7 @@ export class LogView {
     const { ring } = this;
     if (ring.length === 0) return;
     this.#catchUp();
-    const at = Math.min(Math.max(position, ring.first), ring.end - 1);
+    const at = this.#visible(Math.min(Math.max(position, ring.first), ring.end - 1), 1);
     this.pause();
     this.#current = at;
     if (!extend || this.#anchor === undefined) this.#anchor = at;
@@ -186,7 +194,30 @@ export class LogView {
     const { top, view } = this.#scroll;
     const edge = by < 0 ? this.#heights.find(top + view - LINE) : this.#heights.find(top);
     const from = this.current;
-    this.reveal(from === undefined ? edge : from + by, { extend, middle: false });
+    this.reveal(from === undefined ? edge : this.#beyond(from, by), { extend, middle: false });
+  }
+
+  /** The line so many shown ones further on. */
+  #beyond(from: number, by: number): number {
+    if (!this.style.hidden?.size) return from + by;
+    let at = from;
+    for (let left = Math.abs(by); left > 0; left -= 1) {
+      const next = this.#visible(at + Math.sign(by), Math.sign(by));
+      if (!this.ring.has(next) || this.#hidden(next)) break;
+      at = next;
+    }
+    return at;
+  }
+
+  /** The next line that is shown, at a position or beyond, else the one before. */
+  #visible(position: number, way: number): number {
+    const { ring } = this;
+    for (const step of [way, -way]) {
+      let at = position;
+      while (ring.has(at) && this.#hidden(at)) at += step;
+      if (ring.has(at)) return at;
+    }
+    return position;
   }
 
   /** How many lines can be seen. */
@@ -256,7 +287,9 @@ export class LogView {
   /** Lines as text, each with its end; only those that are found, if something is looked for. */
   *texts(from: number, to: number, find: Find | undefined): Iterable<string> {
     for (let at = Math.max(from, this.ring.first); at < Math.min(to, this.ring.end); at += 1) {
-      if (!find || find.matches(at)) yield `${lineCopy(this.ring, at)}\n`;
+      if (find ? !find.matches(at) : this.#hidden(at)) continue;
+      const whose = this.style.whose?.(this.ring.of(at))?.name;
+      yield `${lineCopy(this.ring, at, whose)}\n`;
     }
   }
 
@@ -358,11 +391,14 @@ export class LogView {
     this.#keeping(() => {
       const open = [...this.#open].map((at) => [at, this.#heights.height(at)] as const);
       this.#heights.renew((position) => this.#estimate(position));
-      for (const [position, height] of open) this.#heights.set(position, height);
+      for (const [position, height] of open) {
+        if (!this.#hidden(position)) this.#heights.set(position, height);
+      }
     });
   }
 
   #estimate(position: number): number {
+    if (this.#hidden(position)) return 0;
     if (!this.style.wrap) return LINE;
     const shown = Math.min(this.ring.head(position), FOLDED_CHARS);
     return Math.max(1, Math.ceil(shown / this.#perLine)) * LINE;
@@ -414,9 +450,10 @@ export class LogView {
     }
     const shown: LogRow[] = [];
     for (let position = first; position < end; position += 1) {
+      if (this.#hidden(position)) continue;
       let row = staying.get(position);
       if (!row) {
-        row = this.#spare.pop() ?? new LogRow();
+        row = this.#spare.pop() ?? new LogRow(this.#prefix);
         row.show(this.ring, position, this.style, this.#open.has(position));
       }
       shown.push(row);
@@ -459,7 +496,7 @@ export class LogView {
       row.mark(selected, position === this.#current, near, position === this.#linked);
     }
     const { scroller } = this.parts;
-    const active = this.#current === undefined ? "" : `log-${this.#current}`;
+    const active = this.#current === undefined ? "" : `${this.#prefix}${this.#current}`;
     if (active) scroller.setAttribute("aria-activedescendant", active);
     else scroller.removeAttribute("aria-activedescendant");
   }

@@ -1,7 +1,7 @@
 /** A log's lines in words: their times, what the hub marks, what is copied and saved. */
 import { moment } from "../format/age";
-import { bytes, plural, text } from "../format/units";
-import type { LogGap, LogMarker } from "../live/types";
+import { bytes, latency, plural, text } from "../format/units";
+import type { LogGap, LogMarker, LogVolume } from "../live/types";
 import { LEVEL_SHORT } from "./levels";
 import type { LogRing } from "./ring";
 
@@ -58,13 +58,26 @@ export function gapText({ fromSeq, toSeq, dropped }: LogGap): string {
 export const ANEW_TEXT =
   "The hub began to count this log anew: lines written in between may be missing here";
 
+/** What has been logged since the log is followed, and how it fares. */
+export function volumeText({ lines, bytes: size, dropped, lagMs }: LogVolume): string {
+  return [
+    `${plural(lines, "line")}, ${text(bytes(size))} since it is followed`,
+    dropped > 0 ? `${plural(dropped, "line")} dropped` : "none dropped",
+    lagMs === undefined ? "" : `${text(latency(lagMs / 1_000))} behind`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+export const BREAK_TEXT = "The connection was gone: lines written in between may be missing here";
+
 /** How much of a line is not shown, or was never sent. */
 export function sizeText(count: number): string {
   return text(bytes(count));
 }
 
-/** A line as it is copied and saved: when, how grave, and the line as it came. */
-export function lineCopy(ring: LogRing, position: number): string {
+/** A line as it is copied and saved: when, how grave, of whom among several, and as it came. */
+export function lineCopy(ring: LogRing, position: number, of?: string): string {
   const special = ring.special(position);
   const at = ring.at(position);
   const when = Number.isFinite(at) ? new Date(at).toISOString() : "-";
@@ -72,5 +85,6 @@ export function lineCopy(ring: LogRing, position: number): string {
   const level = LEVEL_SHORT[ring.level(position)].trim() || "-";
   const cut = ring.cut(position);
   const rest = cut ? ` [${cut} bytes cut off]` : "";
-  return `${when} ${level.padEnd(4)} ${ring.raw(position) ?? ring.message(position)}${rest}`;
+  const whose = of === undefined ? "" : `${of} | `;
+  return `${when} ${level.padEnd(4)} ${whose}${ring.raw(position) ?? ring.message(position)}${rest}`;
 }

@@ -12,6 +12,7 @@ mod spec;
 
 use kobel_wire::{DeviceId, DeviceUuid, SourceKind, Timestamp};
 use serde::Serialize;
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 pub use address::{SSH_PORT, SshAddress, SshAddressError};
 pub use change::{DeviceChange, SecretChange};
@@ -20,10 +21,7 @@ pub use settings::{
 };
 pub use spec::{DeviceSpec, FieldError, check_fingerprint};
 
-use super::{
-    Store, StoreError,
-    db::{Connection, Row, query},
-};
+use super::{Store, StoreError};
 
 /// A device in the inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,6 +38,9 @@ pub struct DeviceRecord {
     pub spec: DeviceSpec,
     /// Which secrets are kept for it.
     pub secrets: Vec<SecretRecord>,
+    /// Since when its agent has a key of its own that holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_key_since: Option<Timestamp>,
     /// Counts its changes.
     pub revision: i64,
     /// When it came.
@@ -78,7 +79,8 @@ pub enum Listed {
 }
 
 const COLUMNS: &str = "id, uuid, name, tags, source, created_at, address, group_name, notes, \
-     enabled, options, ssh, revision, changed_at, deleted_at";
+     enabled, options, ssh, revision, changed_at, deleted_at, (SELECT k.created_at FROM tokens k \
+     WHERE k.device_uuid = devices.uuid AND k.revoked_at IS NULL) AS agent_key_since";
 
 impl Store {
     /// The devices, by rising number.
@@ -90,10 +92,10 @@ impl Store {
         };
         let sql = format!("SELECT {COLUMNS} FROM devices{which} ORDER BY id");
         let mut from = self.pool.acquire().await?;
-        let rows = query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut from).await?;
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *from).await?;
         let mut devices = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let secrets = query("SELECT id, owner, kind, set_at FROM secrets ORDER BY kind")
-            .fetch_all(&mut from)
+        let secrets = sqlx::query("SELECT id, owner, kind, set_at FROM secrets ORDER BY kind")
+            .fetch_all(&mut *from)
             .await?;
         let mut by_owner: std::collections::HashMap<String, Vec<SecretRecord>> =
             std::collections::HashMap::new();
@@ -111,7 +113,7 @@ impl Store {
 
     /// A device, deleted or not.
     pub async fn inventoried(&self, uuid: DeviceUuid) -> Result<Option<DeviceRecord>, StoreError> {
-        one(&mut self.pool.acquire().await?, uuid).await
+        one(&mut *self.pool.acquire().await?, uuid).await
     }
 
     /// The one device that somebody means by its UUID, its number or its name.
@@ -141,16 +143,16 @@ impl Store {
 
 /// A device by its identity.
 pub(super) async fn one(
-    from: &mut Connection,
+    from: &mut SqliteConnection,
     uuid: DeviceUuid,
 ) -> Result<Option<DeviceRecord>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM devices WHERE uuid = $1");
     let owner = uuid.to_string();
-    let row = query(sqlx::AssertSqlSafe(sql)).bind(&owner).fetch_optional(&mut *from).await?;
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&owner).fetch_optional(&mut *from).await?;
     let Some(row) = row else { return Ok(None) };
     let mut device = read(&row)?;
     let secrets =
-        query("SELECT id, owner, kind, set_at FROM secrets WHERE owner = $1 ORDER BY kind")
+        sqlx::query("SELECT id, owner, kind, set_at FROM secrets WHERE owner = $1 ORDER BY kind")
             .bind(&owner)
             .fetch_all(from)
             .await?;
@@ -160,13 +162,13 @@ pub(super) async fn one(
     Ok(Some(device))
 }
 
-fn secret(row: &Row) -> Result<Option<SecretRecord>, StoreError> {
+fn secret(row: &SqliteRow) -> Result<Option<SecretRecord>, StoreError> {
     let Some(kind) = SecretKind::of(row.try_get("kind")?) else { return Ok(None) };
     let set_at = Timestamp::from_millis(row.try_get("set_at")?);
     Ok(Some(SecretRecord { row: row.try_get("id")?, kind, set_at }))
 }
 
-fn read(row: &Row) -> Result<DeviceRecord, StoreError> {
+fn read(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
     let corrupt = |what, e: String| StoreError::Corrupt(what, e);
     let time = |column| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
@@ -204,6 +206,7 @@ fn read(row: &Row) -> Result<DeviceRecord, StoreError> {
             .map_err(|e| corrupt("devices.source", e))?,
         spec,
         secrets: Vec::new(),
+        agent_key_since: time("agent_key_since")?,
         revision: row.try_get("revision")?,
         created_at: Timestamp::from_millis(row.try_get("created_at")?),
         changed_at: time("changed_at")?,

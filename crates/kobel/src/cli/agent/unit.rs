@@ -5,7 +5,12 @@
     reason = "these comments are the text of --help"
 )]
 
-use std::{env, fmt::Write, fs, path::PathBuf};
+use std::{
+    env,
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use kobel_collect::agent::{Fingerprint, Hub};
@@ -14,7 +19,7 @@ use kobel_collect::agent::{Fingerprint, Hub};
 pub(super) const EXAMPLES: &str = "\
 Example:
   kobel agent install --hub https://kobel.example.com > /etc/systemd/system/kobel-agent.service
-  install -m 600 /dev/stdin /etc/kobel/agent.token    # paste the token, then Ctrl-D
+  install -D -m 600 /dev/stdin /etc/kobel/agent.token    # paste the token, then Ctrl-D
   systemctl daemon-reload && systemctl enable --now kobel-agent";
 
 /// Options of `kobel agent install`.
@@ -31,6 +36,10 @@ pub(super) struct Install {
     /// The fingerprint of the hub's certificate, where no authority signed it
     #[arg(long, value_name = "SHA256", env = "KOBEL_HUB_FINGERPRINT")]
     hub_fingerprint: Option<Fingerprint>,
+
+    /// A file of certificates (PEM) that the hub's may be signed by; systemd gives it to the agent
+    #[arg(long, value_name = "FILE", env = "KOBEL_HUB_CA", conflicts_with = "hub_fingerprint")]
+    hub_ca: Option<PathBuf>,
 
     /// The program [default: this one]
     #[arg(long, value_name = "FILE")]
@@ -59,23 +68,34 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('%', "%%").replace('$', "$$"))
 }
 
+/// A path in a setting of its own: there `%` alone is systemd's.
+fn path(path: &Path) -> String {
+    path.display().to_string().replace('%', "%%")
+}
+
 fn unit(install: &Install, program: &str, group: &str) -> String {
-    let mut more = String::new();
+    let (mut more, mut credentials) = (String::new(), String::new());
     if let Some(fingerprint) = &install.hub_fingerprint {
         // A `String` takes everything.
         let _ = write!(more, " --hub-fingerprint {fingerprint}");
     }
-    let token = install.token_file.display();
+    if let Some(file) = &install.hub_ca {
+        more.push_str(" --hub-ca %d/hub-ca");
+        let _ = write!(credentials, "\nLoadCredential=hub-ca:{}", path(file));
+    }
+    let token = path(&install.token_file);
     let (program, hub) = (quoted(program), quoted(&install.hub.to_string()));
     format!(
         "\
 # /etc/systemd/system/kobel-agent.service
 #
-# 1. On the hub:  kobel token create {{name}} --role agent
-# 2. Here, as root, with that token:
+# 1. On the hub:  kobel token create {{name}} --enroll
+# 2. Here, as root, within an hour, with that token:
 #      install -D -m 600 /dev/stdin {token}
 # 3. Put this file where its first line says, then:
 #      systemctl daemon-reload && systemctl enable --now kobel-agent
+# The agent then makes a key of its own, in /var/lib/kobel-agent; the token is worth nothing once it
+# is used, but its file must stay, or systemd starts nothing.
 #
 # systemctl status kobel-agent says how it fares.
 
@@ -86,10 +106,14 @@ After=network-online.target docker.service
 
 [Service]
 ExecStart={program} agent --hub {hub} --token-file %d/token{more}
-LoadCredential=token:{token}
+LoadCredential=token:{token}{credentials}
+# The agent's own key lies there.
+StateDirectory=kobel-agent
+StateDirectoryMode=0700
+Environment=KOBEL_DATA=%S/kobel-agent
 Restart=on-failure
 RestartSec=10
-# The hub does not take the token: only a person can change that.
+# The hub does not take the token or the key: only a person can change that.
 RestartPreventExitStatus=77
 
 DynamicUser=yes
@@ -134,6 +158,7 @@ mod tests {
             hub: "https://kobel.example.com".parse().unwrap(),
             token_file: "/etc/kobel/agent.token".into(),
             hub_fingerprint: Some("ab".repeat(32).parse().unwrap()),
+            hub_ca: None,
             program: None,
         };
         let unit = unit(&install, "/opt/my tools/50%/kobel", &engine_group("docker:x:999:\n"));
@@ -144,5 +169,23 @@ mod tests {
         assert!(unit.contains("\nLoadCredential=token:/etc/kobel/agent.token\n"));
         assert!(unit.contains("\nSupplementaryGroups=docker\n"));
         assert!(engine_group("dockers:x:1:\n").starts_with("# "));
+        // The key that it makes has a place, and the unit is told of it.
+        assert!(unit.contains("\nStateDirectory=kobel-agent\n"));
+        assert!(unit.contains("\nEnvironment=KOBEL_DATA=%S/kobel-agent\n"));
+    }
+
+    #[test]
+    fn an_authority_s_certificate_is_given_as_a_credential() {
+        let install = Install {
+            hub: "https://kobel.example.com".parse().unwrap(),
+            token_file: "/etc/kobel/100%.token".into(),
+            hub_fingerprint: None,
+            hub_ca: Some("/root/hub.pem".into()),
+            program: None,
+        };
+        let unit = unit(&install, "/usr/bin/kobel", "");
+        assert!(unit.contains(" --token-file %d/token --hub-ca %d/hub-ca\n"), "{unit}");
+        assert!(unit.contains("\nLoadCredential=hub-ca:/root/hub.pem\n"));
+        assert!(unit.contains("\nLoadCredential=token:/etc/kobel/100%%.token\n"));
     }
 }

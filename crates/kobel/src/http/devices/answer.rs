@@ -40,6 +40,8 @@ struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     ssh: Option<SshSettings>,
     secrets: Vec<SecretRecord>,
+    #[serde(rename = "agentKeySince", skip_serializing_if = "Option::is_none")]
+    agent_key_since: Option<Timestamp>,
 }
 
 /// How it fares.
@@ -63,6 +65,7 @@ impl Shown {
             options: spec.options,
             ssh: spec.ssh,
             secrets: device.secrets,
+            agent_key_since: device.agent_key_since,
         });
         let live = live.map(|live| Live {
             state: live.state,

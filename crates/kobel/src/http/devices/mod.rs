@@ -170,6 +170,17 @@ pub(crate) async fn host_key(
     Ok(changed(&shared, pinned).await)
 }
 
+/// `POST /api/v1/devices/{uuid}/revoke-key`
+pub(crate) async fn revoke_key(
+    shared: State,
+    headers: HeaderMap,
+    which: Which,
+) -> Result<StatusCode, ApiError> {
+    let actor = who::admin(&shared, &headers).await?;
+    shared.store.revoke_agent_key(named(which)?, &actor, Timestamp::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `GET /api/v1/devices/hub-key`
 pub(crate) async fn hub_key(shared: State, headers: HeaderMap) -> Result<Json<HubKey>, ApiError> {
     who::admin_reads(&shared, &headers).await?;
