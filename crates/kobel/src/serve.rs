@@ -99,8 +99,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
     // The port may have been chosen by the system.
     let config = Config { listen: listener.local_addr()?, ..config };
     let _lock = data_folder::lock(&config.data, &config.base_url())?;
-    let store_error = |error| ServeError::Store(config.data.display().to_string(), error);
-    let store = Store::open(&config.data).await.map_err(store_error)?;
+    let store_error = |error| ServeError::Store(config.database.to_string(), error);
+    let store = Store::open_database(&config.database).await.map_err(store_error)?;
 
     let facts = local::facts();
     let guard = Guard::new(
@@ -244,7 +244,10 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
 
     let mut signals = Signals::new()?;
     ready.set(true);
-    tracing::info!(address = %config.listen, data = %config.data.display(), "listening");
+    tracing::info!(
+        address = %config.listen, data = %config.data.display(), database = %config.database,
+        "listening"
+    );
     greet(&config, &store, &device).await.map_err(store_error)?;
 
     let ended = tokio::select! {

@@ -1,9 +1,12 @@
 //! Accounts.
 
 use kobel_wire::{Role, Timestamp};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, checked_name, role_of, scope_of, scope_to_column};
+use super::{
+    Store, StoreError, checked_name,
+    db::{Connection, Row, query},
+    role_of, scope_of, scope_to_column,
+};
 use crate::access::{AccountId, DeviceScope};
 
 /// The account that is made at the first start.
@@ -29,7 +32,7 @@ pub struct Account {
 const COLUMNS: &str =
     "id, name, role, devices, password_hash IS NOT NULL AS has_password, created_at";
 
-pub(super) fn read(row: &SqliteRow) -> Result<Account, StoreError> {
+pub(super) fn read(row: &Row) -> Result<Account, StoreError> {
     Ok(Account {
         id: AccountId(row.try_get("id")?),
         name: row.try_get("name")?,
@@ -45,9 +48,10 @@ impl Store {
     /// that was made first.
     pub async fn first_admin(&self, now: Timestamp) -> Result<Account, StoreError> {
         // In one statement, since two processes may start at once.
-        sqlx::query(
+        query(
             "INSERT INTO accounts (name, role, created_at) SELECT $1, 'admin', $2 \
-             WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE role = 'admin')",
+             WHERE NOT EXISTS (SELECT 1 FROM accounts WHERE role = 'admin') \
+             ON CONFLICT (name) DO NOTHING",
         )
         .bind(FIRST)
         .bind(now.as_millis())
@@ -55,12 +59,12 @@ impl Store {
         .await?;
         let sql =
             format!("SELECT {COLUMNS} FROM accounts WHERE role = 'admin' ORDER BY id LIMIT 1");
-        read(&sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await?)
+        read(&query(sqlx::AssertSqlSafe(sql)).fetch_one(&self.pool).await?)
     }
 
     /// Whether nobody has a password yet: then only a link leads in.
     pub async fn nobody_has_a_password(&self) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT count(*) FROM accounts WHERE password_hash IS NOT NULL");
+        let row = query("SELECT count(*) FROM accounts WHERE password_hash IS NOT NULL");
         let count: i64 = row.fetch_one(&self.pool).await?.try_get(0)?;
         Ok(count == 0)
     }
@@ -77,15 +81,14 @@ impl Store {
         if role == Role::Agent {
             return Err(StoreError::AgentAccount);
         }
-        let made = sqlx::query(
-            "INSERT INTO accounts (name, role, devices, created_at) VALUES ($1, $2, $3, $4)",
-        )
-        .bind(name)
-        .bind(role.as_str())
-        .bind(scope_to_column(devices))
-        .bind(now.as_millis())
-        .execute(&self.pool)
-        .await;
+        let made =
+            query("INSERT INTO accounts (name, role, devices, created_at) VALUES ($1, $2, $3, $4)")
+                .bind(name)
+                .bind(role.as_str())
+                .bind(scope_to_column(devices))
+                .bind(now.as_millis())
+                .execute(&self.pool)
+                .await;
         match made {
             Err(sqlx::Error::Database(e)) if e.is_unique_violation() => {
                 Err(StoreError::NameTaken("user", name.to_owned()))
@@ -98,8 +101,7 @@ impl Store {
     /// The account of this name.
     pub async fn account(&self, name: &str) -> Result<Account, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM accounts WHERE name = $1");
-        let row =
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(name).fetch_optional(&self.pool).await?;
+        let row = query(sqlx::AssertSqlSafe(sql)).bind(name).fetch_optional(&self.pool).await?;
         match row {
             Some(row) => read(&row),
             None => Err(StoreError::NotFound("user", name.to_owned())),
@@ -109,15 +111,14 @@ impl Store {
     /// The account of this number, if it is still there.
     pub async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM accounts WHERE id = $1");
-        let row =
-            sqlx::query(sqlx::AssertSqlSafe(sql)).bind(id.0).fetch_optional(&self.pool).await?;
+        let row = query(sqlx::AssertSqlSafe(sql)).bind(id.0).fetch_optional(&self.pool).await?;
         row.map(|row| read(&row)).transpose()
     }
 
     /// Every account, oldest first.
     pub async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM accounts ORDER BY id");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let rows = query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
         rows.iter().map(read).collect()
     }
 
@@ -133,11 +134,11 @@ impl Store {
             return Err(StoreError::AgentAccount);
         }
         let account = self.account(name).await?;
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         if account.role == Role::Admin && role != Role::Admin {
             keep_an_admin(&mut change, &account).await?;
         }
-        sqlx::query("UPDATE accounts SET role = $1, devices = $2 WHERE id = $3")
+        query("UPDATE accounts SET role = $1, devices = $2 WHERE id = $3")
             .bind(role.as_str())
             .bind(scope_to_column(devices))
             .bind(account.id.0)
@@ -150,11 +151,11 @@ impl Store {
     /// Removes an account with its sessions, tokens and links.
     pub async fn remove_account(&self, name: &str) -> Result<(), StoreError> {
         let account = self.account(name).await?;
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         if account.role == Role::Admin {
             keep_an_admin(&mut change, &account).await?;
         }
-        sqlx::query("DELETE FROM accounts WHERE id = $1")
+        query("DELETE FROM accounts WHERE id = $1")
             .bind(account.id.0)
             .execute(&mut *change)
             .await?;
@@ -170,13 +171,13 @@ impl Store {
         keep: Option<i64>,
     ) -> Result<(), StoreError> {
         let hash = self.passwords.hash(password).await?;
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query("UPDATE accounts SET password_hash = $1 WHERE id = $2")
+        let mut change = self.pool.begin().await?;
+        query("UPDATE accounts SET password_hash = $1 WHERE id = $2")
             .bind(hash)
             .bind(account.0)
             .execute(&mut *change)
             .await?;
-        sqlx::query("DELETE FROM sessions WHERE account_id = $1 AND id <> $2")
+        query("DELETE FROM sessions WHERE account_id = $1 AND id <> $2")
             .bind(account.0)
             .bind(keep.unwrap_or(0))
             .execute(&mut *change)
@@ -192,7 +193,7 @@ impl Store {
         name: &str,
         password: &str,
     ) -> Result<Option<Account>, StoreError> {
-        let row = sqlx::query("SELECT password_hash FROM accounts WHERE name = $1")
+        let row = query("SELECT password_hash FROM accounts WHERE name = $1")
             .bind(name)
             .fetch_optional(&self.pool)
             .await?;
@@ -207,12 +208,9 @@ impl Store {
     }
 }
 
-async fn keep_an_admin(
-    change: &mut sqlx::SqliteConnection,
-    account: &Account,
-) -> Result<(), StoreError> {
-    let others = sqlx::query("SELECT count(*) FROM accounts WHERE role = 'admin' AND id <> $1")
-        .bind(account.id.0);
+async fn keep_an_admin(change: &mut Connection, account: &Account) -> Result<(), StoreError> {
+    let others =
+        query("SELECT count(*) FROM accounts WHERE role = 'admin' AND id <> $1").bind(account.id.0);
     let others: i64 = others.fetch_one(change).await?.try_get(0)?;
     if others == 0 {
         return Err(StoreError::LastAdmin(account.name.clone()));

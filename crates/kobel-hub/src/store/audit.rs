@@ -3,9 +3,11 @@
 use kobel_wire::{DeviceUuid, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{Row, SqliteConnection};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    db::{Connection, query},
+};
 
 /// Who changes something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +88,7 @@ pub(super) struct About<'a> {
 
 /// Writes an entry, in the transaction of the change itself.
 pub(super) async fn write(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     actor: &Actor,
     action: &str,
     about: Option<About<'_>>,
@@ -95,7 +97,7 @@ pub(super) async fn write(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let (kind, name) = actor.columns();
-    sqlx::query(
+    query(
         "INSERT INTO audit \
          (at, actor_kind, actor, action, device_uuid, device_name, before, after) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -115,15 +117,15 @@ pub(super) async fn write(
 
 impl Store {
     /// The changes, newest first.
-    pub async fn audit(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
-        let rows = sqlx::query(
+    pub async fn audit(&self, asked: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        let rows = query(
             "SELECT id, at, actor_kind, actor, action, device_uuid, device_name, before, after \
              FROM audit WHERE ($1 IS NULL OR device_uuid = $1) AND ($2 IS NULL OR id < $2) \
              ORDER BY id DESC LIMIT $3",
         )
-        .bind(query.device.map(|uuid| uuid.to_string()))
-        .bind(query.before)
-        .bind(i64::from(query.limit))
+        .bind(asked.device.map(|uuid| uuid.to_string()))
+        .bind(asked.before)
+        .bind(i64::from(asked.limit))
         .fetch_all(&self.pool)
         .await?;
         let corrupt = |what, e: String| StoreError::Corrupt(what, e);
@@ -154,7 +156,7 @@ impl Store {
     /// The number of the newest change. Every change of the inventory is one, so whoever knows this
     /// number knows whether there is anything new.
     pub async fn last_change(&self) -> Result<i64, StoreError> {
-        let row = sqlx::query("SELECT COALESCE(MAX(id), 0) FROM audit").fetch_one(&self.pool);
+        let row = query("SELECT COALESCE(MAX(id), 0) FROM audit").fetch_one(&self.pool);
         Ok(row.await?.try_get(0)?)
     }
 }

@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use kobel_wire::{Role, Timestamp};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, role_of, scope_of, secret, tokens::PREFIX};
+use super::{
+    Store, StoreError,
+    db::{Row, query},
+    role_of, scope_of, secret,
+    tokens::PREFIX,
+};
 use crate::access::{Access, AccountId, CredentialId, DeviceScope, Principal};
 
 const SESSION: &str = "SELECT s.secret_hash, s.expires_at, a.id AS account_id, a.name, a.role, \
@@ -26,7 +30,7 @@ impl Store {
         let Some((id, given)) = secret::split(cookie) else {
             return Ok(None);
         };
-        let Some(row) = sqlx::query(SESSION).bind(id).fetch_optional(&self.pool).await? else {
+        let Some(row) = query(SESSION).bind(id).fetch_optional(&self.pool).await? else {
             return Ok(None);
         };
         if !secret::matches(given, row.try_get("secret_hash")?) {
@@ -48,7 +52,7 @@ impl Store {
         let Some((id, given)) = secret::split(&rest) else {
             return Ok(None);
         };
-        let Some(row) = sqlx::query(TOKEN).bind(id).fetch_optional(&self.pool).await? else {
+        let Some(row) = query(TOKEN).bind(id).fetch_optional(&self.pool).await? else {
             return Ok(None);
         };
         if !secret::matches(given, row.try_get("secret_hash")?) {
@@ -60,9 +64,9 @@ impl Store {
     /// Notes that these tokens were used. For many at once: a write for each sign-in would cost more
     /// than the sign-in.
     pub async fn note_use(&self, tokens: &[i64], now: Timestamp) -> Result<(), StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         for id in tokens {
-            sqlx::query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
+            query("UPDATE tokens SET last_used_at = $1 WHERE id = $2")
                 .bind(now.as_millis())
                 .bind(id)
                 .execute(&mut *change)
@@ -83,7 +87,7 @@ impl Store {
             CredentialId::Session(id) => (SESSION, id),
             CredentialId::Token(id) => (TOKEN, id),
         };
-        match sqlx::query(sql).bind(id).fetch_optional(&self.pool).await? {
+        match query(sql).bind(id).fetch_optional(&self.pool).await? {
             Some(row) => Ok(principal(&row, credential, now)?.map(|p| p.access)),
             None => Ok(None),
         }
@@ -91,7 +95,7 @@ impl Store {
 }
 
 fn principal(
-    row: &SqliteRow,
+    row: &Row,
     credential: CredentialId,
     now: Timestamp,
 ) -> Result<Option<Principal>, StoreError> {

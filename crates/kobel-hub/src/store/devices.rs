@@ -1,9 +1,11 @@
 //! The identities of devices.
 
 use kobel_wire::{DeviceId, DeviceUuid, SourceKind, Timestamp};
-use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    db::{Row, query},
+};
 use crate::access::DeviceScope;
 
 /// A device as the store knows it.
@@ -42,7 +44,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<StoredDevice, StoreError> {
         let source = source.as_str();
-        sqlx::query(
+        query(
             "INSERT INTO devices (uuid, name, source, source_key, created_at) \
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT (source, source_key) DO NOTHING",
         )
@@ -53,7 +55,7 @@ impl Store {
         .bind(now.as_millis())
         .execute(&self.pool)
         .await?;
-        let row = sqlx::query(
+        let row = query(
             "SELECT id, uuid, name, tags, group_name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
         )
         .bind(source)
@@ -74,11 +76,11 @@ impl Store {
         now: Timestamp,
     ) -> Result<Vec<Option<StoredDevice>>, StoreError> {
         let source = source.as_str();
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let mut devices = Vec::with_capacity(keys.len());
         let mut made = false;
         for key in keys {
-            let found = sqlx::query(
+            let found = query(
                 "SELECT id, uuid, name, tags, group_name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
             )
             .bind(source)
@@ -97,7 +99,7 @@ impl Store {
                     made = true;
                     let tags = serde_json::to_string(key.tags)
                         .map_err(|e| StoreError::Corrupt("tags", e.to_string()))?;
-                    let row = sqlx::query(
+                    let row = query(
                         "INSERT INTO devices (uuid, name, tags, source, source_key, created_at) \
                          VALUES ($1, $2, $3, $4, $5, $6) RETURNING id, uuid, name, tags, group_name, \
                          deleted_at",
@@ -125,7 +127,7 @@ impl Store {
     }
 }
 
-fn read(row: &SqliteRow) -> Result<StoredDevice, StoreError> {
+fn read(row: &Row) -> Result<StoredDevice, StoreError> {
     let corrupt = |what, e: String| StoreError::Corrupt(what, e);
     let id: i64 = row.try_get("id")?;
     Ok(StoredDevice {

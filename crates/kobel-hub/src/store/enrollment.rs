@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use kobel_wire::{DeviceUuid, SourceKind, Timestamp};
 use serde_json::json;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 use subtle::ConstantTimeEq;
 
 use super::{
     Actor, NewToken, Store, StoreError, TokenState,
     audit::{self, About},
     checked_name,
+    db::{Connection, Row, query},
     inventory::{DeviceSpec, FieldError},
     scope_of, secret,
     sessions::after,
@@ -164,7 +164,7 @@ impl Store {
             ..DeviceSpec::default()
         };
         let labels = labels.checked(SourceKind::Agent, now)?;
-        let account = sqlx::query("SELECT devices FROM accounts WHERE id = $1")
+        let account = query("SELECT devices FROM accounts WHERE id = $1")
             .bind(request.account.0)
             .fetch_one(&self.pool)
             .await?;
@@ -173,7 +173,7 @@ impl Store {
         }
         let (secret, hash) = secret::generate()?;
         let expires_at = after(now, request.lifetime);
-        let made = sqlx::query(
+        let made = query(
             "INSERT INTO tokens (account_id, name, secret_hash, role, created_at, expires_at, \
              enrolls, enroll_tags, enroll_group) \
              VALUES ($1, $2, $3, 'agent', $4, $5, $6, $7, $8) RETURNING id",
@@ -206,7 +206,7 @@ impl Store {
         id: i64,
         now: Timestamp,
     ) -> Result<Option<Enrollment>, StoreError> {
-        let row = sqlx::query(
+        let row = query(
             "SELECT name, enrolls, enrolled, expires_at, revoked_at FROM tokens \
              WHERE id = $1 AND enrolls IS NOT NULL",
         )
@@ -214,7 +214,7 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let devices = sqlx::query(
+        let devices = query(
             "SELECT d.uuid, d.name FROM tokens t JOIN devices d ON d.uuid = t.device_uuid \
              WHERE t.enrolled_by = $1 ORDER BY t.id",
         )
@@ -246,8 +246,8 @@ impl Store {
         let rest = token.strip_prefix(ENROLLMENT_PREFIX).ok_or(EnrollError::Wrong)?;
         let rest = rest.replacen('_', ".", 1);
         let (id, given) = secret::split(&rest).ok_or(EnrollError::Wrong)?;
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let row = sqlx::query(
+        let mut change = self.pool.begin().await?;
+        let row = query(
             "SELECT t.name, t.secret_hash, t.account_id, t.created_at, t.expires_at, \
              t.revoked_at, t.enrolls, t.enrolled, t.enroll_tags, t.enroll_group, a.devices, \
              a.name AS account FROM tokens t JOIN accounts a ON a.id = t.account_id \
@@ -280,7 +280,7 @@ impl Store {
             None => add(&mut change, host, &row, now).await?,
         };
         let token = add_key(&mut change, (id, &row), host, &device, now).await?;
-        sqlx::query("UPDATE tokens SET enrolled = enrolled + 1, last_used_at = $1 WHERE id = $2")
+        query("UPDATE tokens SET enrolled = enrolled + 1, last_used_at = $1 WHERE id = $2")
             .bind(now.as_millis())
             .bind(id)
             .execute(&mut *change)
@@ -304,8 +304,8 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        let name: Option<String> = sqlx::query("SELECT name FROM devices WHERE uuid = $1")
+        let mut change = self.pool.begin().await?;
+        let name: Option<String> = query("SELECT name FROM devices WHERE uuid = $1")
             .bind(device.to_string())
             .fetch_optional(&mut *change)
             .await?
@@ -324,17 +324,16 @@ impl Store {
 
 /// Revokes the key of a device, if it has one, in the transaction of what that belongs to.
 pub(super) async fn revoke_key(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     device: DeviceUuid,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(
-        "UPDATE tokens SET revoked_at = $1 WHERE device_uuid = $2 AND revoked_at IS NULL",
-    )
-    .bind(now.as_millis())
-    .bind(device.to_string())
-    .execute(change)
-    .await?;
+    let done =
+        query("UPDATE tokens SET revoked_at = $1 WHERE device_uuid = $2 AND revoked_at IS NULL")
+            .bind(now.as_millis())
+            .bind(device.to_string())
+            .execute(change)
+            .await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -346,8 +345,8 @@ struct Known {
     deleted: bool,
 }
 
-async fn known(change: &mut SqliteConnection, key: &str) -> Result<Option<Known>, StoreError> {
-    let row = sqlx::query(
+async fn known(change: &mut Connection, key: &str) -> Result<Option<Known>, StoreError> {
+    let row = query(
         "SELECT id, uuid, name, deleted_at FROM devices WHERE source = $1 AND source_key = $2",
     )
     .bind(SourceKind::Agent.as_str())
@@ -365,10 +364,10 @@ async fn known(change: &mut SqliteConnection, key: &str) -> Result<Option<Known>
 
 /// The number of the device's key that holds, the token that it came by, and its secret's hash.
 async fn key_of(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     device: DeviceUuid,
 ) -> Result<Option<(i64, Option<i64>, Vec<u8>)>, StoreError> {
-    let row = sqlx::query(
+    let row = query(
         "SELECT id, enrolled_by, secret_hash FROM tokens \
          WHERE device_uuid = $1 AND revoked_at IS NULL",
     )
@@ -381,7 +380,7 @@ async fn key_of(
 }
 
 /// Whether the token still enrolls.
-fn holds(row: &SqliteRow, now: Timestamp) -> Result<(), EnrollError> {
+fn holds(row: &Row, now: Timestamp) -> Result<(), EnrollError> {
     let name = row.try_get::<&str, _>("name")?.to_owned();
     match state_of(row, now)? {
         TokenState::Revoked => return Err(EnrollError::Revoked(name)),
@@ -398,14 +397,14 @@ fn holds(row: &SqliteRow, now: Timestamp) -> Result<(), EnrollError> {
 }
 
 async fn check_may_come(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     known: &Known,
     made_at: i64,
 ) -> Result<(), EnrollError> {
     if known.deleted {
         return Err(EnrollError::Deleted(known.name.clone()));
     }
-    let later = sqlx::query("SELECT 1 FROM tokens WHERE device_uuid = $1 AND revoked_at >= $2")
+    let later = query("SELECT 1 FROM tokens WHERE device_uuid = $1 AND revoked_at >= $2")
         .bind(known.uuid.to_string())
         .bind(made_at)
         .fetch_optional(change)
@@ -414,9 +413,9 @@ async fn check_may_come(
 }
 
 async fn add(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     host: &Enrollee<'_>,
-    token: &SqliteRow,
+    token: &Row,
     now: Timestamp,
 ) -> Result<Known, StoreError> {
     let corrupt = |e: serde_json::Error| StoreError::Corrupt("tokens.enroll_tags", e.to_string());
@@ -428,7 +427,7 @@ async fn add(
         }
     }
     let device = DeviceUuid::generate();
-    let row = sqlx::query(
+    let row = query(
         "INSERT INTO devices (uuid, name, tags, group_name, source, source_key, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
     )
@@ -446,8 +445,8 @@ async fn add(
 }
 
 async fn add_key(
-    change: &mut SqliteConnection,
-    (by, token): (i64, &SqliteRow),
+    change: &mut Connection,
+    (by, token): (i64, &Row),
     host: &Enrollee<'_>,
     device: &Known,
     now: Timestamp,
@@ -455,7 +454,7 @@ async fn add_key(
     // Of the tokens that hold, one has a name.
     let suffix = format!(" (device {})", device.id);
     let name: String = device.name.chars().take(64 - suffix.len()).collect();
-    let row = sqlx::query(
+    let row = query(
         "INSERT INTO tokens (account_id, name, secret_hash, role, devices, created_at, \
          device_uuid, enrolled_by) VALUES ($1, $2, $3, 'agent', $4, $5, $6, $7) RETURNING id",
     )
@@ -476,7 +475,7 @@ fn uuid(text: &str) -> Result<DeviceUuid, StoreError> {
         .map_err(|e: kobel_wire::IdError| StoreError::Corrupt("devices.uuid", e.to_string()))
 }
 
-fn count(row: &SqliteRow, column: &'static str) -> Result<u32, StoreError> {
+fn count(row: &Row, column: &'static str) -> Result<u32, StoreError> {
     let count: i64 = row.try_get(column)?;
     u32::try_from(count).map_err(|e| StoreError::Corrupt(column, e.to_string()))
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use kobel_wire::Timestamp;
-use sqlx::Row;
 
-use super::{Account, Store, StoreError, secret, sessions::after};
+use super::{Account, Store, StoreError, db::query, secret, sessions::after};
 use crate::access::AccountId;
 
 /// A link that was just made.
@@ -27,11 +26,11 @@ impl Store {
     ) -> Result<NewLink, StoreError> {
         let (secret, hash) = secret::generate()?;
         let expires_at = after(now, lifetime);
-        sqlx::query("DELETE FROM sign_in_links WHERE expires_at <= $1")
+        query("DELETE FROM sign_in_links WHERE expires_at <= $1")
             .bind(now.as_millis())
             .execute(&self.pool)
             .await?;
-        let row = sqlx::query(
+        let row = query(
             "INSERT INTO sign_in_links (account_id, secret_hash, expires_at) \
              VALUES ($1, $2, $3) RETURNING id",
         )
@@ -53,7 +52,7 @@ impl Store {
         let Some((id, given)) = secret::split(link) else {
             return Ok(None);
         };
-        let row = sqlx::query(
+        let row = query(
             "SELECT secret_hash, account_id FROM sign_in_links WHERE id = $1 AND expires_at > $2",
         )
         .bind(id)
@@ -65,7 +64,7 @@ impl Store {
             return Ok(None);
         }
         // Whoever deletes the row has used the link; of two at once, one.
-        let used = sqlx::query("DELETE FROM sign_in_links WHERE id = $1").bind(id);
+        let used = query("DELETE FROM sign_in_links WHERE id = $1").bind(id);
         if used.execute(&self.pool).await?.rows_affected() == 0 {
             return Ok(None);
         }

@@ -1,14 +1,16 @@
 //! What lasts: accounts, sessions, tokens, sign-in links, the inventory of devices, their sealed
 //! secrets and the audit log.
 //!
-//! An embedded SQLite database in WAL mode. The running hub and the command line may use it at the
-//! same time. A change is on the disk when its call returns. SQL stays within what PostgreSQL
-//! speaks too.
+//! An embedded SQLite database in WAL mode, or a PostgreSQL that nodes share. The running hubs and
+//! the command line may use it at the same time. A change is on the disk when its call returns. SQL
+//! stays within what both speak; `db` knows where they differ.
 
 mod accounts;
 mod audit;
 mod changes;
 mod credentials;
+mod database;
+mod db;
 mod devices;
 mod enrollment;
 pub mod inventory;
@@ -23,13 +25,15 @@ use std::{path::Path, time::Duration};
 
 use kobel_wire::{DeviceUuid, Role};
 use sqlx::{
-    SqlitePool,
+    Connection as _, Executor as _, PgConnection,
+    postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 pub use accounts::Account;
 pub use audit::{Actor, AuditActor, AuditEntry, AuditQuery};
 pub use changes::Changes;
+pub use database::{Database, DatabaseUrlError, PostgresUrl};
 pub use devices::{DeviceKey, StoredDevice};
 pub use enrollment::{
     ENROLLMENT_PREFIX, EnrollError, Enrolled, Enrollee, Enrollment, EnrollmentRequest, agent_token,
@@ -42,22 +46,32 @@ pub use sessions::NewSession;
 pub use tokens::{NewToken, Token, TokenRequest, TokenState};
 
 use crate::access::DeviceScope;
+use db::{Db, query};
 
 /// The database's file inside the data folder.
 pub const FILE: &str = "kobel.db";
 
-/// How long a call waits while the other process writes.
+/// How long a call waits while another one writes.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How long a call waits for a connection over the network.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why something could not be stored or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database failed.
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(sqlx::Error),
+    /// The database does not answer, or lets nobody in now.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(sqlx::Error),
     /// The database cannot be brought to this version's schema.
     #[error("the database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database does not answer in time.
+    #[error("the database does not answer")]
+    Silent,
     /// The name is in use.
     #[error("there is a {0} named {1:?} already; choose another name")]
     NameTaken(&'static str, String),
@@ -130,6 +144,25 @@ pub enum StoreError {
     Corrupt(&'static str, String),
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let away = match &error {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed => true,
+            // Connection exceptions, no place left, shutting down, starting (PostgreSQL, appendix A).
+            sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+                code.len() == 5
+                    && (code.starts_with("08")
+                        || ["53300", "57P01", "57P02", "57P03"].contains(&code.as_ref()))
+            }),
+            _ => false,
+        };
+        if away { Self::Unreachable(error) } else { Self::Database(error) }
+    }
+}
+
 impl StoreError {
     /// Whether it is what was asked for that is wrong, not the store.
     pub fn is_of_the_request(&self) -> bool {
@@ -140,7 +173,7 @@ impl StoreError {
 /// The database. Cloned freely.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: SqlitePool,
+    pool: Db,
     passwords: Passwords,
 }
 
@@ -160,8 +193,57 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
-        sqlx::migrate!("./migrations").run(&pool).await?;
-        Ok(Self { pool, passwords: Passwords::new() })
+        sqlx::migrate!("./migrations/sqlite").run(&pool).await?;
+        Ok(Self { pool: Db::Sqlite(pool), passwords: Passwords::new() })
+    }
+
+    /// Opens a database that nodes share, and brings it to this version's schema. Of nodes that
+    /// start at once, one does.
+    ///
+    /// # Errors
+    /// When it does not answer, lets nobody in, or was written by a newer version.
+    pub async fn open_postgres(url: &PostgresUrl) -> Result<Self, StoreError> {
+        // A migration may take longer than a statement else may.
+        let mut own = tokio::time::timeout(CONNECT, PgConnection::connect_with(url.options()))
+            .await
+            .unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        sqlx::migrate!("./migrations/postgres").run(&mut own).await?;
+        own.close().await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(CONNECT)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // A server that still works on what nobody waits for any more gives it up.
+                    let limits = format!(
+                        "SET statement_timeout = '{0}s'; SET lock_timeout = '{1}s'; \
+                         SET idle_in_transaction_session_timeout = '60s'",
+                        db::STATEMENT.as_secs(),
+                        BUSY.as_secs(),
+                    );
+                    connection.execute(sqlx::AssertSqlSafe(limits)).await?;
+                    Ok(())
+                })
+            })
+            .connect_with(url.options().clone())
+            .await?;
+        Ok(Self { pool: Db::Postgres(pool), passwords: Passwords::new() })
+    }
+
+    /// Opens a database wherever it is.
+    ///
+    /// # Errors
+    /// As [`Store::open`] and [`Store::open_postgres`].
+    pub async fn open_database(database: &Database) -> Result<Self, StoreError> {
+        match database {
+            Database::Folder(folder) => Self::open(folder).await,
+            Database::Postgres(url) => Self::open_postgres(url).await,
+        }
+    }
+
+    /// Whether other nodes use the database, too.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.pool, Db::Postgres(_))
     }
 
     /// Whether the database answers.
@@ -169,7 +251,7 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        query("SELECT 1").execute(&self.pool).await?;
         Ok(())
     }
 
@@ -211,5 +293,7 @@ fn scope_of(column: Option<String>) -> Result<DeviceScope, StoreError> {
     Ok(DeviceScope::Only(devices.into_iter().collect()))
 }
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use kobel_wire::Timestamp;
-use sqlx::Row;
 
-use super::{Store, StoreError, secret};
+use super::{Store, StoreError, db::query, secret};
 use crate::access::{AccountId, CredentialId};
 
 /// A session that was just made.
@@ -29,11 +28,11 @@ impl Store {
     ) -> Result<NewSession, StoreError> {
         let (secret, hash) = secret::generate()?;
         let expires_at = after(now, lifetime);
-        sqlx::query("DELETE FROM sessions WHERE expires_at <= $1")
+        query("DELETE FROM sessions WHERE expires_at <= $1")
             .bind(now.as_millis())
             .execute(&self.pool)
             .await?;
-        let row = sqlx::query(
+        let row = query(
             "INSERT INTO sessions (account_id, secret_hash, created_at, expires_at) \
              VALUES ($1, $2, $3, $4) RETURNING id",
         )
@@ -49,7 +48,7 @@ impl Store {
 
     /// Ends a session.
     pub async fn end_session(&self, id: i64) -> Result<CredentialId, StoreError> {
-        sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&self.pool).await?;
+        query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&self.pool).await?;
         Ok(CredentialId::Session(id))
     }
 }

@@ -1,23 +1,20 @@
-//! The store against a real database in a folder of its own.
+//! The store against a real database of either engine.
 
 use std::collections::BTreeSet;
 
 use kobel_wire::{SourceKind, Timestamp};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    testing::{Place, on_both},
+    *,
+};
 use crate::access::{Access, CredentialId};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn at(ms: i64) -> Timestamp {
     Timestamp::from_millis(1_795_000_000_000 + ms)
-}
-
-async fn store() -> (TempDir, Store) {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(folder.path()).await.unwrap();
-    (folder, store)
 }
 
 fn uuid(n: u64) -> DeviceUuid {
@@ -28,24 +25,36 @@ fn only(devices: &[u64]) -> DeviceScope {
     DeviceScope::Only(devices.iter().map(|n| uuid(*n)).collect::<BTreeSet<_>>())
 }
 
-#[tokio::test]
-async fn the_first_admin_is_made_once() {
-    let (folder, store) = store().await;
+on_both! {
+    the_first_admin_is_made_once,
+    a_session_holds_until_it_ends,
+    a_new_password_ends_the_other_sessions,
+    a_link_signs_in_once,
+    a_token_does_and_sees_no_more_than_its_account,
+    what_goes_with_an_account_goes_and_an_admin_stays,
+    a_machine_keeps_its_identity,
+    a_database_of_a_newer_version_is_refused,
+    a_write_of_anybody_is_a_change,
+    hundreds_of_devices_are_found_or_made_at_once,
+    an_agent_s_token_sees_nothing_and_no_account_is_an_agent,
+}
+
+async fn the_first_admin_is_made_once(place: Place) {
+    let store = place.open().await;
     let first = store.first_admin(at(0)).await.unwrap();
     assert_eq!((first.name.as_str(), first.role), ("admin", Role::Admin));
     assert!(store.nobody_has_a_password().await.unwrap());
     store.set_password(first.id, "correct horse", None).await.unwrap();
     // A second process on the same file, as the command line is.
-    let other = Store::open(folder.path()).await.unwrap();
+    let other = place.open().await;
     let again = other.first_admin(at(5)).await.unwrap();
     assert_eq!((again.id, again.has_password), (first.id, true));
     assert!(!other.nobody_has_a_password().await.unwrap());
     assert_eq!(other.accounts().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_session_holds_until_it_ends() {
-    let (_folder, store) = store().await;
+async fn a_session_holds_until_it_ends(place: Place) {
+    let store = place.open().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let session = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
     let known = store.by_cookie(&session.cookie, at(1)).await.unwrap().unwrap();
@@ -68,9 +77,8 @@ async fn a_session_holds_until_it_ends() {
     assert_ne!(next.id, session.id);
 }
 
-#[tokio::test]
-async fn a_new_password_ends_the_other_sessions() {
-    let (_folder, store) = store().await;
+async fn a_new_password_ends_the_other_sessions(place: Place) {
+    let store = place.open().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let here = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
     let there = store.start_session(admin.id, HOUR, at(0)).await.unwrap();
@@ -83,9 +91,8 @@ async fn a_new_password_ends_the_other_sessions() {
     assert!(check("nobody", "correct horse").await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_link_signs_in_once() {
-    let (_folder, store) = store().await;
+async fn a_link_signs_in_once(place: Place) {
+    let store = place.open().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let link = store.make_link(admin.id, HOUR, at(0)).await.unwrap();
     assert!(store.use_link("1.nothing", at(1)).await.unwrap().is_none());
@@ -97,9 +104,8 @@ async fn a_link_signs_in_once() {
     assert!(store.use_link(&late.secret, at(3_600_000)).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn a_token_does_and_sees_no_more_than_its_account() {
-    let (_folder, store) = store().await;
+async fn a_token_does_and_sees_no_more_than_its_account(place: Place) {
+    let store = place.open().await;
     let ann = store.add_account("ann", Role::Viewer, &only(&[1, 2]), at(0)).await.unwrap();
     let request = TokenRequest {
         account: ann.id,
@@ -136,9 +142,8 @@ async fn a_token_does_and_sees_no_more_than_its_account() {
     store.revoke_token(&second.id.to_string(), at(6)).await.unwrap();
 }
 
-#[tokio::test]
-async fn what_goes_with_an_account_goes_and_an_admin_stays() {
-    let (_folder, store) = store().await;
+async fn what_goes_with_an_account_goes_and_an_admin_stays(place: Place) {
+    let store = place.open().await;
     store.first_admin(at(0)).await.unwrap();
     for admin_must_stay in [
         store.remove_account("admin").await.unwrap_err(),
@@ -158,50 +163,46 @@ async fn what_goes_with_an_account_goes_and_an_admin_stays() {
     assert!(matches!(twice, Err(StoreError::NameTaken("user", _))));
 }
 
-#[tokio::test]
-async fn a_machine_keeps_its_identity() {
-    let (folder, store) = store().await;
+async fn a_machine_keeps_its_identity(place: Place) {
+    let store = place.open().await;
     let made = store.device(SourceKind::Local, "m1", "host", at(0)).await.unwrap();
     let other = store.device(SourceKind::Local, "m2", "clone", at(0)).await.unwrap();
     store.close().await;
-    let again = Store::open(folder.path()).await.unwrap();
+    let again = place.open().await;
     assert_eq!(again.device(SourceKind::Local, "m1", "renamed", at(9)).await.unwrap(), made);
     assert_ne!((made.uuid, made.id), (other.uuid, other.id));
 }
 
-#[tokio::test]
-async fn a_database_of_a_newer_version_is_refused() {
-    let (folder, store) = store().await;
-    sqlx::query(
+async fn a_database_of_a_newer_version_is_refused(place: Place) {
+    let store = place.open().await;
+    query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (9999, 'later', 1, x'00', 0)",
+         SELECT 9999, 'later', success, checksum, 0 FROM _sqlx_migrations LIMIT 1",
     )
     .execute(&store.pool)
     .await
     .unwrap();
     store.close().await;
-    let refused = Store::open(folder.path()).await.unwrap_err();
+    let refused = Store::open_database(&place.database).await.unwrap_err();
     assert!(matches!(refused, StoreError::Migrate(_)), "{refused}");
 }
 
-#[tokio::test]
-async fn a_write_of_anybody_is_a_change() {
-    let (folder, store) = store().await;
+async fn a_write_of_anybody_is_a_change(place: Place) {
+    let store = place.open().await;
     let mut changes = store.changes();
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
     store.first_admin(at(0)).await.unwrap();
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
-    let other = Store::open(folder.path()).await.unwrap();
+    let other = place.open().await;
     other.add_account("ann", Role::Viewer, &DeviceScope::All, at(0)).await.unwrap();
     assert!(changes.happened().await.unwrap());
     assert!(!changes.happened().await.unwrap());
 }
 
-#[tokio::test]
-async fn hundreds_of_devices_are_found_or_made_at_once() {
-    let (_folder, store) = store().await;
+async fn hundreds_of_devices_are_found_or_made_at_once(place: Place) {
+    let store = place.open().await;
     let tags = ["web".to_owned()];
     let texts: Vec<_> = (0..300).map(|n| format!("host/{n}")).collect();
     let keys: Vec<_> = texts.iter().map(|key| DeviceKey { key, name: key, tags: &tags }).collect();
@@ -231,9 +232,8 @@ async fn hundreds_of_devices_are_found_or_made_at_once() {
     assert_eq!(ask(SourceKind::Agent, &new, &scope).await, [None]);
 }
 
-#[tokio::test]
-async fn an_agent_s_token_sees_nothing_and_no_account_is_an_agent() {
-    let (_folder, store) = store().await;
+async fn an_agent_s_token_sees_nothing_and_no_account_is_an_agent(place: Place) {
+    let store = place.open().await;
     let admin = store.first_admin(at(0)).await.unwrap();
     let request = TokenRequest {
         account: admin.id,
@@ -262,7 +262,7 @@ async fn tokens_outlive_the_change_of_their_table() {
         .create_if_missing(true)
         .foreign_keys(true);
     let old = SqlitePoolOptions::new().connect_with(options).await.unwrap();
-    let mut first = sqlx::migrate!("./migrations");
+    let mut first = sqlx::migrate!("./migrations/sqlite");
     first.migrations.to_mut().retain(|migration| migration.version == 1);
     first.run(&old).await.unwrap();
     for sql in [

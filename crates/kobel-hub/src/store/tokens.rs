@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use kobel_wire::{DeviceUuid, Role, Timestamp};
-use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{
-    Store, StoreError, checked_name, role_of, scope_of, scope_to_column, secret, sessions::after,
+    Store, StoreError, checked_name,
+    db::{Row, query},
+    role_of, scope_of, scope_to_column, secret,
+    sessions::after,
 };
 use crate::access::{AccountId, CredentialId, DeviceScope};
 
@@ -89,7 +91,7 @@ impl Store {
         let name = checked_name(request.name, "token")?;
         let (secret, hash) = secret::generate()?;
         let expires_at = request.lifetime.map(|lifetime| after(now, lifetime));
-        let made = sqlx::query(
+        let made = query(
             "INSERT INTO tokens \
              (account_id, name, secret_hash, role, devices, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
@@ -117,7 +119,7 @@ impl Store {
 
     /// Every token, oldest first.
     pub async fn tokens(&self, now: Timestamp) -> Result<Vec<Token>, StoreError> {
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT t.id, t.name, a.name AS account, t.role, t.devices, t.created_at, \
              t.expires_at, t.revoked_at, t.last_used_at, t.enrolls, t.enrolled, t.device_uuid \
              FROM tokens t JOIN accounts a ON a.id = t.account_id ORDER BY t.id",
@@ -133,7 +135,7 @@ impl Store {
         name: &str,
         now: Timestamp,
     ) -> Result<CredentialId, StoreError> {
-        let row = sqlx::query(
+        let row = query(
             "UPDATE tokens SET revoked_at = $1 WHERE revoked_at IS NULL AND id = \
              (SELECT id FROM tokens WHERE revoked_at IS NULL AND (name = $2 OR id = $3) \
               ORDER BY name = $2 DESC LIMIT 1) RETURNING id",
@@ -151,7 +153,7 @@ impl Store {
 }
 
 /// Whether the token of a row with its times and its uses holds.
-pub(super) fn state_of(row: &SqliteRow, now: Timestamp) -> Result<TokenState, StoreError> {
+pub(super) fn state_of(row: &Row, now: Timestamp) -> Result<TokenState, StoreError> {
     let (enrolls, enrolled): (Option<i64>, i64) =
         (row.try_get("enrolls")?, row.try_get("enrolled")?);
     Ok(if row.try_get::<Option<i64>, _>("revoked_at")?.is_some() {
@@ -165,7 +167,7 @@ pub(super) fn state_of(row: &SqliteRow, now: Timestamp) -> Result<TokenState, St
     })
 }
 
-fn read(row: &SqliteRow, now: Timestamp) -> Result<Token, StoreError> {
+fn read(row: &Row, now: Timestamp) -> Result<Token, StoreError> {
     let time = |column| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))
     };

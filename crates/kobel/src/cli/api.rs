@@ -28,10 +28,10 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::open;
+use super::open_used;
 use crate::{
     config::{self, Common, ConfigError},
-    data_folder, serve,
+    serve,
 };
 
 /// How long a token holds that is made for one command.
@@ -105,10 +105,9 @@ impl Api {
             return Ok(Self { url, token: token.clone(), own: None });
         }
         let folder = folder.map_err(|error: ConfigError| error)?;
-        if !data_folder::has_store(&folder) {
+        let Some((store, folder)) = open_used(common).await? else {
             return Err(ApiError::NoToken(folder).into());
-        }
-        let (store, folder) = open(common).await?;
+        };
         let now = Timestamp::now();
         let account = store.first_admin(now).await?;
         let request = TokenRequest {

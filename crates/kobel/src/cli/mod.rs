@@ -14,16 +14,16 @@ mod user;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 use kobel_collect::agent::{DialError, EnrollError, Hub, HubUrlError, TrustError, TrustWithoutTls};
 use kobel_hub::{
     access::DeviceScope,
-    store::{Store, StoreError},
+    store::{Database, PostgresUrl, Store, StoreError},
 };
 use kobel_wire::DeviceUuid;
 
 use crate::{
-    config::{self, Common, Config, ConfigError, ServeOptions},
+    config::{self, Common, Config, ConfigError, SecretText, ServeOptions},
     data_folder::{self, DataFolderError},
     logging,
     serve::{self, ServeError},
@@ -119,6 +119,12 @@ pub(crate) enum CliError {
     DataFolder(#[from] DataFolderError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(
+        "a password on the command line can be read by everybody on this machine: name the database \
+         by the variable KOBEL_DATABASE_URL or in kobel.toml, or its password by \
+         --database-password-file, PGPASSWORD or ~/.pgpass"
+    )]
+    PasswordInSight,
     #[error("cannot read the password: {0}")]
     Password(std::io::Error),
     #[error(transparent)]
@@ -195,6 +201,32 @@ impl CliError {
 }
 
 impl Cli {
+    /// What this process was called with. Ends it where that is nothing to do.
+    ///
+    /// # Errors
+    /// When a password stands there: everybody on the machine can read the command line of a process.
+    pub(crate) fn from_command_line() -> Result<Self, CliError> {
+        let matches = Self::command().get_matches();
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let mut at = Some(&matches);
+        while let Some(matches) = at {
+            for url in ["database_url", "to"] {
+                if matches.try_contains_id(url).unwrap_or(false)
+                    && matches.value_source(url) == Some(ValueSource::CommandLine)
+                    && matches
+                        .try_get_one::<SecretText>(url)
+                        .ok()
+                        .flatten()
+                        .is_some_and(|url| PostgresUrl::has_password(url.reveal()))
+                {
+                    return Err(CliError::PasswordInSight);
+                }
+            }
+            at = matches.subcommand().map(|(_, below)| below);
+        }
+        Ok(cli)
+    }
+
     /// Does what the command says.
     pub(crate) async fn run(self) -> Result<(), CliError> {
         match self.command {
@@ -224,11 +256,20 @@ impl Cli {
     }
 }
 
-/// The store of the data folder; a hub may run on it meanwhile.
+/// The store of the data folder, or the one that nodes share; hubs may run on it meanwhile.
 async fn open(common: &Common) -> Result<(Store, PathBuf), CliError> {
     let folder = config::data_folder_of(common)?;
+    let database = config::database_of(common)?;
     data_folder::make(&folder)?;
-    Ok((Store::open(&folder).await?, folder))
+    Ok((Store::open_database(&database).await?, folder))
+}
+
+/// As [`open`], where a hub ever ran; else `None`.
+async fn open_used(common: &Common) -> Result<Option<(Store, PathBuf)>, CliError> {
+    match config::database_of(common)? {
+        Database::Folder(folder) if !data_folder::has_store(&folder) => Ok(None),
+        _ => open(common).await.map(Some),
+    }
 }
 
 fn scope(devices: Vec<DeviceUuid>) -> DeviceScope {

@@ -25,10 +25,10 @@ use kobel_wire::{Role, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, link::HubTrust, open};
+use super::{CliError, link::HubTrust, open_used};
 use crate::{
     config::{Common, LogFormat, Span},
-    data_folder, logging,
+    logging,
     serve::{self, Signals},
 };
 
@@ -168,10 +168,9 @@ impl Simulate {
             return Ok((hub, token.clone(), None));
         }
         let folder = crate::config::data_folder_of(common)?;
-        if !data_folder::has_store(&folder) {
+        let Some((store, folder)) = open_used(common).await? else {
             return Err(CliError::NoToken(folder));
-        }
-        let (store, folder) = open(common).await?;
+        };
         let hub = self.hub.clone().map_or_else(|| here(&folder), Ok)?;
         let now = Timestamp::now();
         let account = store.first_admin(now).await?;

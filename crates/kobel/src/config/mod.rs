@@ -12,10 +12,13 @@ use std::{
 };
 
 use kobel_fanout::{Cors, Limits, Proxies, ServeLimits};
-use kobel_hub::logs::{Redaction, store::Keep};
+use kobel_hub::{
+    logs::{Redaction, store::Keep},
+    store::{Database, DatabaseUrlError, PostgresUrl},
+};
 
 pub(crate) use options::{Common, Docker, LogFormat, ServeOptions, Switch};
-pub(crate) use values::{HostName, Origin, Size, Span};
+pub(crate) use values::{HostName, Origin, SecretText, Size, Span};
 
 use crate::tls;
 
@@ -37,6 +40,12 @@ pub(crate) enum ConfigError {
     /// No place for the data.
     #[error("no folder for the data: set HOME, or name one by --data")]
     NoDataFolder,
+    /// The database's URL is none.
+    #[error("{0}; it stands in KOBEL_DATABASE_URL, or as database-url in kobel.toml")]
+    DatabaseUrl(DatabaseUrlError),
+    /// The file of the database's password cannot be read.
+    #[error("cannot read the database's password in {0}: {1}")]
+    PasswordFile(PathBuf, std::io::Error),
     /// The options do not go together.
     #[error("{0}")]
     Contradiction(String),
@@ -47,8 +56,11 @@ pub(crate) enum ConfigError {
 pub(crate) struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// The folder of the database.
+    /// The folder of what this machine keeps: the database, unless nodes share one, log lines and
+    /// keys.
     pub data: PathBuf,
+    /// Where inventory and accounts are.
+    pub database: Database,
     /// The certificate and its key; without them the port speaks plain HTTP.
     pub tls: Option<tls::Files>,
     /// The origin under which browsers reach the hub, where that is not the listen address.
@@ -89,10 +101,15 @@ impl Config {
     pub(crate) fn load(common: &Common, options: ServeOptions) -> Result<Self, ConfigError> {
         let file = read_file(common.config.as_deref())?;
         let data = data_folder(common, &file)?;
-        Self::resolve(data, options.over(file))
+        let database = database(common, &file, &data)?;
+        Self::resolve(data, database, options.over(file))
     }
 
-    fn resolve(data: PathBuf, options: ServeOptions) -> Result<Self, ConfigError> {
+    fn resolve(
+        data: PathBuf,
+        database: Database,
+        options: ServeOptions,
+    ) -> Result<Self, ConfigError> {
         if options.enable_clustering.unwrap_or(false) {
             let message = "this version runs as one node: take ENABLE_CLUSTERING=true away";
             return Err(ConfigError::Contradiction(message.into()));
@@ -165,6 +182,7 @@ impl Config {
             listen: options.listen.unwrap_or_else(default_listen),
             secret_key_file: secret_key_file(&data, options.secret_key_file),
             data,
+            database,
             tls,
             public_url: options.public_url,
             proxies: options.trusted_proxies.unwrap_or_default().into_iter().collect(),
@@ -210,6 +228,43 @@ fn default_listen() -> SocketAddr {
 pub(crate) fn data_folder_of(common: &Common) -> Result<PathBuf, ConfigError> {
     let file = read_file(common.config.as_deref())?;
     data_folder(common, &file)
+}
+
+/// Where inventory and accounts are, for commands that need nothing else.
+///
+/// # Errors
+/// When the configuration cannot be read, or names a database that is none.
+pub(crate) fn database_of(common: &Common) -> Result<Database, ConfigError> {
+    let file = read_file(common.config.as_deref())?;
+    database(common, &file, &data_folder(common, &file)?)
+}
+
+/// A PostgreSQL by its URL, and the password where that does not stand in it.
+///
+/// # Errors
+/// When the URL is none or the file cannot be read.
+pub(crate) fn postgres(url: &str, password: Option<&Path>) -> Result<PostgresUrl, ConfigError> {
+    let password = password
+        .map(|path| {
+            std::fs::read_to_string(path)
+                .map_err(|error| ConfigError::PasswordFile(path.to_owned(), error))
+        })
+        .transpose()?;
+    let password = password.as_deref().map(|text| text.trim_end_matches(['\n', '\r']));
+    PostgresUrl::read(url, password).map_err(ConfigError::DatabaseUrl)
+}
+
+fn database(common: &Common, file: &ServeOptions, data: &Path) -> Result<Database, ConfigError> {
+    let url = common.database_url.as_ref().or(file.database_url.as_ref());
+    // An empty variable is as good as none.
+    let Some(url) = url.filter(|url| !url.reveal().is_empty()) else {
+        return Ok(Database::Folder(data.to_owned()));
+    };
+    postgres(url.reveal(), password_file(common, file)).map(Database::Postgres)
+}
+
+fn password_file<'a>(common: &'a Common, file: &'a ServeOptions) -> Option<&'a Path> {
+    common.database_password_file.as_deref().or(file.database_password_file.as_deref())
 }
 
 /// The file of the keys that secrets are sealed with, for commands that need nothing else.

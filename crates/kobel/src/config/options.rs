@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use kobel_fanout::Network;
 use serde::{Deserialize, Deserializer, de};
 
-use super::{HostName, Origin, Size, Span, redact::Logs};
+use super::{HostName, Origin, SecretText, Size, Span, redact::Logs};
 
 /// Options of every command.
 #[derive(Debug, Clone, Default, Args)]
@@ -21,9 +21,24 @@ pub(crate) struct Common {
     /// [default: ~/.config/kobel/kobel.toml, then /etc/kobel/kobel.toml, if there is one]
     #[arg(long, value_name = "FILE", env = "KOBEL_CONFIG", global = true)]
     pub config: Option<PathBuf>,
-    /// The folder of the database [default: ~/.local/share/kobel]
+    /// The folder of the database, of stored log lines and of the secrets' keys
+    /// [default: ~/.local/share/kobel]
     #[arg(long, value_name = "FOLDER", env = "KOBEL_DATA", global = true)]
     pub data: Option<PathBuf>,
+    /// A PostgreSQL in place of the folder's own database, for nodes that share one:
+    /// postgres://user@host:5432/database?sslmode=verify-full. With a password only as the variable
+    /// or in kobel.toml, never as the flag, which everybody on the machine can read
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "KOBEL_DATABASE_URL",
+        hide_env_values = true,
+        global = true
+    )]
+    pub database_url: Option<SecretText>,
+    /// The file in which the password of --database-url stands, where the URL has none
+    #[arg(long, value_name = "FILE", env = "KOBEL_DATABASE_PASSWORD_FILE", global = true)]
+    pub database_password_file: Option<PathBuf>,
 }
 
 /// Options of `kobel serve`.
@@ -38,6 +53,10 @@ pub(crate) struct ServeOptions {
     // Of the file only; the flag stands with those of every command.
     #[arg(skip)]
     pub data: Option<PathBuf>,
+    #[arg(skip)]
+    pub database_url: Option<SecretText>,
+    #[arg(skip)]
+    pub database_password_file: Option<PathBuf>,
 
     /// The certificate for TLS, PEM: the server's own first, then those between it and the root.
     /// With it the port speaks https only. Taken anew when the file changes, without a restart
@@ -196,6 +215,8 @@ impl ServeOptions {
         Self {
             listen: self.listen.or(file.listen),
             data: self.data.or(file.data),
+            database_url: self.database_url.or(file.database_url),
+            database_password_file: self.database_password_file.or(file.database_password_file),
             tls_cert: self.tls_cert.or(file.tls_cert),
             tls_key: self.tls_key.or(file.tls_key),
             public_url: self.public_url.or(file.public_url),

@@ -6,7 +6,7 @@ fn load(toml: &str, options: ServeOptions) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kobel.toml");
     std::fs::write(&file, toml).unwrap();
-    let common = Common { config: Some(file), data: Some("/data".into()) };
+    let common = Common { config: Some(file), data: Some("/data".into()), ..Common::default() };
     Config::load(&common, options)
 }
 
@@ -52,7 +52,7 @@ fn a_wrong_file_is_shown_with_its_line_and_what_would_be_right() {
             assert!(error.contains(part), "{toml}: {part:?} is not in: {error}");
         }
     }
-    let missing = Common { config: Some("/no/such.toml".into()), data: None };
+    let missing = Common { config: Some("/no/such.toml".into()), ..Common::default() };
     let error = Config::load(&missing, ServeOptions::default()).unwrap_err().to_string();
     assert!(error.contains("/no/such.toml"), "{error}");
 }
@@ -114,4 +114,32 @@ fn what_this_version_cannot_do_is_refused() {
     let options = ServeOptions { enable_clustering: Some(true), ..ServeOptions::default() };
     let error = load("", options).unwrap_err().to_string();
     assert!(error.contains("one node"), "{error}");
+}
+
+#[test]
+fn a_database_s_password_is_shown_nowhere() {
+    let url = "postgres://me:pl%40nted@db.example/kobel";
+    let config = load(&format!("database-url = \"{url}\""), ServeOptions::default()).unwrap();
+    assert_eq!(config.database.to_string(), "postgres://db.example:5432/kobel");
+    assert!(!format!("{config:?}").contains("nted"), "{config:?}");
+    for bad in ["database-url = \"mysql://planted\"", "database-url = \"postgres://a:planted/@h\""]
+    {
+        let error = load(bad, ServeOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("KOBEL_DATABASE_URL") && !error.contains("planted"), "{error}");
+    }
+    let none = load("database-url = \"\"", ServeOptions::default()).unwrap();
+    assert!(matches!(none.database, Database::Folder(_)));
+
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("no-password");
+    let common = Common {
+        database_url: Some("postgres://me@h/d".parse().unwrap()),
+        database_password_file: Some(missing.clone()),
+        ..Common::default()
+    };
+    let error = Config::load(&common, ServeOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("no-password"), "{error}");
+    std::fs::write(&missing, "planted\n").unwrap();
+    let config = Config::load(&common, ServeOptions::default()).unwrap();
+    assert!(!format!("{config:?} {common:?}").contains("planted"));
 }

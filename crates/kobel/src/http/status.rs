@@ -1,8 +1,11 @@
 //! Health and metrics.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
@@ -11,7 +14,9 @@ use axum::{
 };
 use http::{HeaderMap, StatusCode, header};
 use kobel_fanout::Client;
+use kobel_hub::store::StoreError;
 use kobel_wire::{Role, Timestamp};
+use tokio::time::timeout;
 
 use super::{State, error::ApiError};
 
@@ -31,14 +36,22 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// It is ready for viewers: it listens, is not about to end, and its database answers.
+/// How long the database may take to answer who asks whether the hub is ready: such askers do not
+/// wait long.
+const PING: Duration = Duration::from_secs(1);
+
+/// It is ready for viewers: it listens, is not about to end, and its own database answers. One that
+/// nodes share is away for all of them: who takes them all for it leaves viewers with nothing, where
+/// live data goes on.
 pub(crate) async fn readyz(shared: State) -> Response {
     if !shared.ready.0.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or shutting down\n")
             .into_response();
     }
-    match shared.store.ping().await {
+    let answer = timeout(PING, shared.store.ping()).await.unwrap_or(Err(StoreError::Silent));
+    match answer {
         Ok(()) => "ok\n".into_response(),
+        Err(_) if shared.store.is_shared() => "ok, without its database\n".into_response(),
         Err(error) => {
             tracing::error!(%error, "the store does not answer");
             (StatusCode::SERVICE_UNAVAILABLE, "not ready: the store does not answer\n")

@@ -1,15 +1,15 @@
 //! Credentials that were looked up since the database was last written.
 //!
 //! When a hub restarts, thousands come back within seconds, many by the same token. What the
-//! database said of a credential holds until somebody writes it; then everything here is
-//! forgotten.
+//! database said of a credential holds until somebody writes it; then nobody is let in by what is
+//! here until it was looked up again. So who was known stays known while the database is away.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use kobel_hub::access::{CredentialId, Principal};
+use kobel_hub::access::{Access, CredentialId, Principal};
 use kobel_wire::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -37,6 +37,8 @@ struct Table {
     /// Counts how often everything was forgotten.
     turn: u64,
     principals: HashMap<Name, Principal>,
+    /// Known before the database was written, and not looked up since.
+    unsure: HashMap<Name, Principal>,
     used: HashSet<i64>,
 }
 
@@ -80,8 +82,39 @@ impl Known {
     /// The database was written.
     pub(crate) fn forget(&self) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = &mut *table;
         table.turn += 1;
-        table.principals.clear();
+        // Those of the last time are in it only where the database did not answer since.
+        table.unsure.extend(table.principals.drain());
+        if table.unsure.len() > MOST {
+            table.unsure.clear();
+        }
+    }
+
+    /// The credentials that were known before, to be looked up again, and what they could do and see
+    /// then.
+    pub(crate) fn unsure(&self) -> HashMap<CredentialId, Arc<Access>> {
+        let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Timestamp::now();
+        table
+            .unsure
+            .values()
+            .filter(|principal| principal.expires_at.is_none_or(|at| at > now))
+            .map(|principal| (principal.credential, Arc::clone(&principal.access)))
+            .collect()
+    }
+
+    /// These hold as before; the others are forgotten. To be called by whoever calls
+    /// [`Known::forget`], so that nothing is forgotten in between.
+    pub(crate) fn confirm(&self, good: &HashSet<CredentialId>) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let table = &mut *table;
+        for (name, principal) in table.unsure.drain() {
+            if good.contains(&principal.credential) && table.principals.len() < MOST {
+                // Who came in meanwhile was looked up as late as this.
+                table.principals.entry(name).or_insert(principal);
+            }
+        }
     }
 
     /// The tokens that were used since this was last asked.
@@ -101,9 +134,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use kobel_hub::access::{Access, AccountId, DeviceScope};
+    use kobel_hub::access::{AccountId, DeviceScope};
     use kobel_wire::Role;
 
     use super::*;
@@ -146,6 +177,27 @@ mod tests {
         known.forget();
         known.learn(&missing, &principal(None));
         assert!(known.look(Kind::Token, "secret", at(0)).is_err());
+    }
+
+    #[test]
+    fn what_is_looked_up_again_is_known_again_and_nothing_else() {
+        let known = Known::default();
+        for (secret, id) in [("kept", 7), ("revoked", 8)] {
+            let missing = known.look(Kind::Token, secret, at(0)).unwrap_err();
+            let credential = CredentialId::Token(id);
+            known.learn(&missing, &Principal { credential, ..principal(None) });
+        }
+        known.forget();
+        let unsure = known.unsure();
+        assert_eq!(unsure.len(), 2);
+        assert!(known.look(Kind::Token, "kept", at(0)).is_err(), "not before it is looked up");
+        known.confirm(&HashSet::from([CredentialId::Token(7)]));
+        assert!(known.look(Kind::Token, "kept", at(0)).is_ok());
+        assert!(known.look(Kind::Token, "revoked", at(0)).is_err());
+        // Nor does the next time bring it back.
+        known.forget();
+        known.confirm(&HashSet::from([CredentialId::Token(7), CredentialId::Token(8)]));
+        assert!(known.look(Kind::Token, "revoked", at(0)).is_err());
     }
 
     #[test]

@@ -1,9 +1,10 @@
-use tempfile::TempDir;
-
 use super::*;
 use crate::{
     access::{Access, CredentialId},
-    store::inventory::Listed,
+    store::{
+        inventory::Listed,
+        testing::{Place, on_both},
+    },
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -13,17 +14,16 @@ fn at(ms: i64) -> Timestamp {
 }
 
 struct Bed {
-    _folder: TempDir,
+    _place: Place,
     store: Store,
     account: AccountId,
 }
 
 impl Bed {
-    async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let store = Store::open(folder.path()).await.unwrap();
+    async fn new(place: Place) -> Self {
+        let store = place.open().await;
         let account = store.first_admin(at(0)).await.unwrap().id;
-        Self { _folder: folder, store, account }
+        Self { _place: place, store, account }
     }
 
     async fn token(&self, name: &str, uses: u32, ms: i64) -> NewToken {
@@ -57,9 +57,16 @@ fn sha(text: &str) -> [u8; 32] {
     Sha256::digest(text).into()
 }
 
-#[tokio::test]
-async fn a_host_gets_a_key_that_is_good_for_its_device_alone() {
-    let bed = Bed::new().await;
+on_both! {
+    a_host_gets_a_key_that_is_good_for_its_device_alone,
+    a_token_enrolls_as_many_as_it_says_and_as_long,
+    a_machine_that_has_a_key_is_nobody_elses,
+    what_was_revoked_comes_back_by_a_newer_token_only,
+    a_token_that_cannot_be_is_not_made,
+}
+
+async fn a_host_gets_a_key_that_is_good_for_its_device_alone(place: Place) {
+    let bed = Bed::new(place).await;
     let token = bed.token("web", 2, 0).await;
     assert!(token.secret.starts_with(ENROLLMENT_PREFIX));
     assert_eq!(enrollment_number(&token.secret), Some(token.id));
@@ -102,9 +109,8 @@ async fn a_host_gets_a_key_that_is_good_for_its_device_alone() {
         && entry.actor.name == format!("admin (token {})", token.id)));
 }
 
-#[tokio::test]
-async fn a_token_enrolls_as_many_as_it_says_and_as_long() {
-    let bed = Bed::new().await;
+async fn a_token_enrolls_as_many_as_it_says_and_as_long(place: Place) {
+    let bed = Bed::new(place).await;
     let token = bed.token("once", 1, 0).await.secret;
     let first = bed.enroll(&token, "a/host", 'a', 1).await.unwrap();
     // The answer was lost: the same again, and no second use.
@@ -129,9 +135,8 @@ async fn a_token_enrolls_as_many_as_it_says_and_as_long() {
     assert_eq!(bed.store.inventory(Listed::All).await.unwrap().len(), 2, "nothing else was added");
 }
 
-#[tokio::test]
-async fn a_machine_that_has_a_key_is_nobody_elses() {
-    let bed = Bed::new().await;
+async fn a_machine_that_has_a_key_is_nobody_elses(place: Place) {
+    let bed = Bed::new(place).await;
     let token = bed.token("many", 9, 0).await.secret;
     bed.enroll(&token, "a/host", 'a', 1).await.unwrap();
     // Whoever has a token and knows a machine's key cannot speak for it.
@@ -141,9 +146,8 @@ async fn a_machine_that_has_a_key_is_nobody_elses() {
     assert!(matches!(bed.enroll(&other, "a/host", 'a', 2).await, Err(EnrollError::HasKey(_))));
 }
 
-#[tokio::test]
-async fn what_was_revoked_comes_back_by_a_newer_token_only() {
-    let bed = Bed::new().await;
+async fn what_was_revoked_comes_back_by_a_newer_token_only(place: Place) {
+    let bed = Bed::new(place).await;
     let old = bed.token("old", 9, 0).await.secret;
     let first = bed.enroll(&old, "a/host", 'a', 1).await.unwrap();
     bed.store.revoke_agent_key(first.device, &Actor::Hub, at(10)).await.unwrap();
@@ -166,9 +170,8 @@ async fn what_was_revoked_comes_back_by_a_newer_token_only() {
     bed.enroll(&newest, "a/host", 'c', 25).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_token_that_cannot_be_is_not_made() {
-    let bed = Bed::new().await;
+async fn a_token_that_cannot_be_is_not_made(place: Place) {
+    let bed = Bed::new(place).await;
     let account = bed.account;
     let good = EnrollmentRequest {
         account,

@@ -5,7 +5,6 @@ use std::fmt;
 use kobel_wire::{DeviceUuid, SourceKind, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
 use crate::store::{
     Actor, SecretKeys, Store, StoreError,
     audit::{self, About},
+    db::{Connection, query},
     enrollment,
 };
 
@@ -223,7 +223,7 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let made = insert(&mut change, asked, keys, actor, now).await?;
         change.commit().await?;
         Ok(made)
@@ -241,7 +241,7 @@ impl Store {
         now: Timestamp,
         dry: bool,
     ) -> Result<(), StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         insert(&mut change, asked, keys, actor, now).await?;
         if dry {
             change.rollback().await?;
@@ -263,7 +263,7 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let before = present(&mut change, uuid).await?;
         if let Some(revision) = asked.revision
             && revision != before.revision
@@ -305,7 +305,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
         check_fingerprint("fingerprint", fingerprint)?;
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let before = present(&mut change, uuid).await?;
         let (Some(address), Some(ssh)) = (&before.spec.address, &before.spec.ssh) else {
             let why = "this device is not read over SSH; it has no host key";
@@ -359,7 +359,7 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let device = present(&mut change, uuid).await?;
         let about = About { uuid, name: &device.spec.name };
         audit::write(&mut change, actor, RETRY, Some(about), None, None, now).await?;
@@ -369,7 +369,7 @@ impl Store {
 
     /// The devices that somebody asked to be tried again after the change of this number.
     pub async fn retried_since(&self, change: i64) -> Result<Vec<DeviceUuid>, StoreError> {
-        let rows = sqlx::query("SELECT device_uuid FROM audit WHERE id > $1 AND action = $2")
+        let rows = query("SELECT device_uuid FROM audit WHERE id > $1 AND action = $2")
             .bind(change)
             .bind(RETRY)
             .fetch_all(&self.pool)
@@ -393,7 +393,7 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let before = present(&mut change, uuid).await?;
         if before.source == SourceKind::Local {
             return Err(StoreError::Local(before.spec.name));
@@ -422,7 +422,7 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let before = one(&mut change, uuid).await?.filter(|device| device.deleted_at.is_some());
         let Some(before) = before else {
             return Err(StoreError::NotFound("deleted device", uuid.to_string()));
@@ -447,14 +447,14 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<DeviceRecord, StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let before = one(&mut change, uuid).await?;
         let before = before.ok_or_else(|| StoreError::NotFound("device", uuid.to_string()))?;
         if before.deleted_at.is_none() {
             return Err(StoreError::NotDeleted(before.spec.name));
         }
         secrets::remove_all(&mut change, uuid).await?;
-        sqlx::query("DELETE FROM devices WHERE uuid = $1")
+        query("DELETE FROM devices WHERE uuid = $1")
             .bind(uuid.to_string())
             .execute(&mut *change)
             .await?;
@@ -467,7 +467,7 @@ impl Store {
 
 /// Adds a device in this transaction.
 async fn insert(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     asked: &DeviceChange,
     keys: &SecretKeys,
     actor: &Actor,
@@ -477,7 +477,7 @@ async fn insert(
     let uuid = DeviceUuid::generate();
     is_free(change, &spec, None).await?;
     let owner = uuid.to_string();
-    sqlx::query(
+    query(
         "INSERT INTO devices (uuid, name, tags, source, source_key, created_at, address, \
              group_name, notes, enabled, options, ssh) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -509,24 +509,21 @@ async fn insert(
 }
 
 /// The device, where it is there and not deleted.
-async fn present(
-    change: &mut SqliteConnection,
-    uuid: DeviceUuid,
-) -> Result<DeviceRecord, StoreError> {
+async fn present(change: &mut Connection, uuid: DeviceUuid) -> Result<DeviceRecord, StoreError> {
     let found = one(change, uuid).await?.filter(|device| device.deleted_at.is_none());
     found.ok_or_else(|| StoreError::NotFound("device", uuid.to_string()))
 }
 
 /// Whether the name and the address are no other device's.
 async fn is_free(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     spec: &DeviceSpec,
     own: Option<&DeviceRecord>,
 ) -> Result<(), StoreError> {
     let own_id = own.map_or(0, |own| i64::try_from(own.id.0).unwrap_or(i64::MAX));
     // A name that it has is its own, also where an agent's device came by the same one.
     if own.is_none_or(|own| own.spec.name != spec.name) {
-        let taken = sqlx::query(
+        let taken = query(
             "SELECT uuid FROM devices WHERE name = $1 AND deleted_at IS NULL AND id <> $2 LIMIT 1",
         )
         .bind(&spec.name)
@@ -542,7 +539,7 @@ async fn is_free(
         }
     }
     let Some(address) = &spec.address else { return Ok(()) };
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT name, ssh FROM devices WHERE address = $1 AND deleted_at IS NULL AND id <> $2",
     )
     .bind(address.to_string())
@@ -567,12 +564,12 @@ async fn is_free(
 }
 
 async fn write(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     uuid: DeviceUuid,
     spec: &DeviceSpec,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE devices SET name = $1, tags = $2, address = $3, group_name = $4, notes = $5, \
          enabled = $6, options = $7, ssh = $8, revision = revision + 1, changed_at = $9 \
          WHERE uuid = $10",
@@ -593,12 +590,12 @@ async fn write(
 }
 
 async fn mark(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     uuid: DeviceUuid,
     deleted_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    query(
         "UPDATE devices SET deleted_at = $1, revision = revision + 1, changed_at = $2 \
          WHERE uuid = $3",
     )

@@ -12,7 +12,6 @@ mod spec;
 
 use kobel_wire::{DeviceId, DeviceUuid, SourceKind, Timestamp};
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 pub use address::{SSH_PORT, SshAddress, SshAddressError};
 pub use change::{DeviceChange, SecretChange};
@@ -21,7 +20,10 @@ pub use settings::{
 };
 pub use spec::{DeviceSpec, FieldError, check_fingerprint};
 
-use super::{Store, StoreError};
+use super::{
+    Store, StoreError,
+    db::{Connection, Row, query},
+};
 
 /// A device in the inventory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -92,10 +94,10 @@ impl Store {
         };
         let sql = format!("SELECT {COLUMNS} FROM devices{which} ORDER BY id");
         let mut from = self.pool.acquire().await?;
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *from).await?;
+        let rows = query(sqlx::AssertSqlSafe(sql)).fetch_all(&mut from).await?;
         let mut devices = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        let secrets = sqlx::query("SELECT id, owner, kind, set_at FROM secrets ORDER BY kind")
-            .fetch_all(&mut *from)
+        let secrets = query("SELECT id, owner, kind, set_at FROM secrets ORDER BY kind")
+            .fetch_all(&mut from)
             .await?;
         let mut by_owner: std::collections::HashMap<String, Vec<SecretRecord>> =
             std::collections::HashMap::new();
@@ -113,7 +115,7 @@ impl Store {
 
     /// A device, deleted or not.
     pub async fn inventoried(&self, uuid: DeviceUuid) -> Result<Option<DeviceRecord>, StoreError> {
-        one(&mut *self.pool.acquire().await?, uuid).await
+        one(&mut self.pool.acquire().await?, uuid).await
     }
 
     /// The one device that somebody means by its UUID, its number or its name.
@@ -143,16 +145,16 @@ impl Store {
 
 /// A device by its identity.
 pub(super) async fn one(
-    from: &mut SqliteConnection,
+    from: &mut Connection,
     uuid: DeviceUuid,
 ) -> Result<Option<DeviceRecord>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM devices WHERE uuid = $1");
     let owner = uuid.to_string();
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&owner).fetch_optional(&mut *from).await?;
+    let row = query(sqlx::AssertSqlSafe(sql)).bind(&owner).fetch_optional(&mut *from).await?;
     let Some(row) = row else { return Ok(None) };
     let mut device = read(&row)?;
     let secrets =
-        sqlx::query("SELECT id, owner, kind, set_at FROM secrets WHERE owner = $1 ORDER BY kind")
+        query("SELECT id, owner, kind, set_at FROM secrets WHERE owner = $1 ORDER BY kind")
             .bind(&owner)
             .fetch_all(from)
             .await?;
@@ -162,13 +164,13 @@ pub(super) async fn one(
     Ok(Some(device))
 }
 
-fn secret(row: &SqliteRow) -> Result<Option<SecretRecord>, StoreError> {
+fn secret(row: &Row) -> Result<Option<SecretRecord>, StoreError> {
     let Some(kind) = SecretKind::of(row.try_get("kind")?) else { return Ok(None) };
     let set_at = Timestamp::from_millis(row.try_get("set_at")?);
     Ok(Some(SecretRecord { row: row.try_get("id")?, kind, set_at }))
 }
 
-fn read(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
+fn read(row: &Row) -> Result<DeviceRecord, StoreError> {
     let corrupt = |what, e: String| StoreError::Corrupt(what, e);
     let time = |column| -> Result<Option<Timestamp>, StoreError> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(Timestamp::from_millis))

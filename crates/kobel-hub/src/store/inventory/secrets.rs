@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use kobel_wire::{DeviceUuid, Timestamp};
-use sqlx::SqliteConnection;
 use zeroize::Zeroizing;
 
 use super::{SecretChange, SecretKind};
 use crate::store::{
     Actor, SecretKeys, Store, StoreError, audit,
+    db::{Connection, query},
     sealed::{self, Slot},
 };
 
@@ -17,7 +17,7 @@ const HUB_KEY: Slot<'static> = Slot { owner: "hub", kind: "ssh-key" };
 
 /// Sets and takes away secrets; gives in words what became of which.
 pub(super) async fn change(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     keys: &SecretKeys,
     uuid: DeviceUuid,
     asked: &[(SecretKind, SecretChange)],
@@ -43,13 +43,10 @@ pub(super) async fn change(
 }
 
 pub(super) async fn remove_all(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     uuid: DeviceUuid,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM secrets WHERE owner = $1")
-        .bind(uuid.to_string())
-        .execute(change)
-        .await?;
+    query("DELETE FROM secrets WHERE owner = $1").bind(uuid.to_string()).execute(change).await?;
     Ok(())
 }
 
@@ -66,7 +63,7 @@ impl Store {
     ) -> Result<Option<Zeroizing<String>>, StoreError> {
         let owner = uuid.to_string();
         let slot = Slot { owner: &owner, kind: kind.as_str() };
-        sealed::get(&mut *self.pool.acquire().await?, keys, slot).await
+        sealed::get(&mut self.pool.acquire().await?, keys, slot).await
     }
 
     /// The hub's own private key, made by `make` where there is none yet. Of two processes that
@@ -81,10 +78,10 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<Zeroizing<String>, StoreError> {
-        if let Some(known) = sealed::get(&mut *self.pool.acquire().await?, keys, HUB_KEY).await? {
+        if let Some(known) = sealed::get(&mut self.pool.acquire().await?, keys, HUB_KEY).await? {
             return Ok(known);
         }
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         if let Some(known) = sealed::get(&mut change, keys, HUB_KEY).await? {
             return Ok(known);
         }

@@ -1,26 +1,26 @@
-//! The inventory against a real database.
+//! The inventory against a real database of either engine.
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::*;
-use crate::store::{Actor, AuditQuery, SecretKeys};
+use crate::store::{
+    Actor, AuditQuery, SecretKeys,
+    testing::{Place, on_both},
+};
 
 const KEY: &str = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
 const OTHER: &str = "SHA256:AAAQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg";
 
 struct Fixture {
-    folder: TempDir,
+    place: Place,
     store: Store,
     keys: SecretKeys,
     me: Actor,
 }
 
-async fn fixture() -> Fixture {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(folder.path()).await.unwrap();
-    let keys = SecretKeys::in_file(folder.path().join("secret.key"));
-    Fixture { folder, store, keys, me: Actor::Cli("me".into()) }
+async fn fixture(place: Place) -> Fixture {
+    let (store, keys) = (place.open().await, place.keys());
+    Fixture { place, store, keys, me: Actor::Cli("me".into()) }
 }
 
 fn at(ms: i64) -> Timestamp {
@@ -45,9 +45,19 @@ impl Fixture {
     }
 }
 
-#[tokio::test]
-async fn a_device_is_added_edited_deleted_restored_and_purged_and_the_log_says_so() {
-    let f = fixture().await;
+on_both! {
+    a_device_is_added_edited_deleted_restored_and_purged_and_the_log_says_so,
+    names_and_addresses_are_one_device_s,
+    who_edits_what_somebody_else_changed_meanwhile_is_told,
+    secrets_are_named_and_never_shown,
+    host_keys_are_pinned_and_replaced,
+    other_sources_devices_have_names_and_notes_only,
+    a_device_is_found_by_what_people_call_it,
+    the_hub_s_key_is_made_once,
+}
+
+async fn a_device_is_added_edited_deleted_restored_and_purged_and_the_log_says_so(place: Place) {
+    let f = fixture(place).await;
     let added = f
         .add(&json!({ "address": "ssh://me@web-1", "tags": ["web"], "group": "prod" }))
         .await
@@ -89,9 +99,8 @@ async fn a_device_is_added_edited_deleted_restored_and_purged_and_the_log_says_s
     assert_eq!(page, log[4..6]);
 }
 
-#[tokio::test]
-async fn names_and_addresses_are_one_device_s() {
-    let f = fixture().await;
+async fn names_and_addresses_are_one_device_s(place: Place) {
+    let f = fixture(place).await;
     let first = f.add(&json!({ "address": "me@web-1", "name": "one" })).await.unwrap();
     for (body, field) in [
         (json!({ "address": "me@web-2", "name": "one" }), "name"),
@@ -112,9 +121,8 @@ async fn names_and_addresses_are_one_device_s() {
     assert!(matches!(back, Err(StoreError::Taken { .. })));
 }
 
-#[tokio::test]
-async fn who_edits_what_somebody_else_changed_meanwhile_is_told() {
-    let f = fixture().await;
+async fn who_edits_what_somebody_else_changed_meanwhile_is_told(place: Place) {
+    let f = fixture(place).await;
     let device = f.add(&json!({ "address": "me@web-1" })).await.unwrap();
     let uuid = device.device_uuid;
     f.edit(uuid, &json!({ "notes": "by another", "revision": 1 })).await.unwrap();
@@ -122,9 +130,8 @@ async fn who_edits_what_somebody_else_changed_meanwhile_is_told() {
     assert!(matches!(late, Err(StoreError::Changed { asked: 1, now: 2 })));
 }
 
-#[tokio::test]
-async fn secrets_are_named_and_never_shown() {
-    let f = fixture().await;
+async fn secrets_are_named_and_never_shown(place: Place) {
+    let f = fixture(place).await;
     let body = json!({ "address": "me@web-1", "secrets": { "password": "hunter2-planted" } });
     let device = f.add(&body).await.unwrap();
     let ssh = device.spec.ssh.as_ref().unwrap();
@@ -137,7 +144,7 @@ async fn secrets_are_named_and_never_shown() {
     let shown =
         format!("{device:?} {} {:?}", serde_json::to_string(&device).unwrap(), f.log().await);
     assert!(!shown.contains("hunter2"), "{shown}");
-    for file in std::fs::read_dir(f.folder.path()).unwrap() {
+    for file in std::fs::read_dir(f.place.folder.path()).unwrap() {
         let path = file.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();
         let found = bytes.windows(15).any(|part| part == b"hunter2-planted");
@@ -176,9 +183,8 @@ fn a_wrong_secret_is_not_repeated() {
     }
 }
 
-#[tokio::test]
-async fn host_keys_are_pinned_and_replaced() {
-    let f = fixture().await;
+async fn host_keys_are_pinned_and_replaced(place: Place) {
+    let f = fixture(place).await;
     let jump = json!({ "jump": ["ssh://me@gate:2222"] });
     let device = f.add(&json!({ "address": "me@web-1", "ssh": jump })).await.unwrap();
     let uuid = device.device_uuid;
@@ -203,9 +209,8 @@ async fn host_keys_are_pinned_and_replaced() {
     assert_eq!(f.log().await[0].action, "device.host-key");
 }
 
-#[tokio::test]
-async fn other_sources_devices_have_names_and_notes_only() {
-    let f = fixture().await;
+async fn other_sources_devices_have_names_and_notes_only(place: Place) {
+    let f = fixture(place).await;
     let agent = f.store.device(SourceKind::Agent, "a/1", "web-9", at(0)).await.unwrap();
     let local = f.store.device(SourceKind::Local, "m", "hub", at(0)).await.unwrap();
     let edited = f.edit(agent.uuid, &json!({ "name": "nine", "tags": ["x"] })).await.unwrap();
@@ -227,9 +232,8 @@ async fn other_sources_devices_have_names_and_notes_only() {
     assert_eq!(f.store.devices(SourceKind::Agent, &[key], &all, at(2)).await.unwrap(), [None]);
 }
 
-#[tokio::test]
-async fn a_device_is_found_by_what_people_call_it() {
-    let f = fixture().await;
+async fn a_device_is_found_by_what_people_call_it(place: Place) {
+    let f = fixture(place).await;
     let one = f
         .add(&json!({ "address": "me@a", "name": "o'neil; $(reboot) \"x\" ../.." }))
         .await
@@ -245,9 +249,8 @@ async fn a_device_is_found_by_what_people_call_it() {
     assert!(matches!(find("twin").await, Err(StoreError::Ambiguous(_, 2, _))));
 }
 
-#[tokio::test]
-async fn the_hub_s_key_is_made_once() {
-    let f = fixture().await;
+async fn the_hub_s_key_is_made_once(place: Place) {
+    let f = fixture(place).await;
     let make = |text: &'static str| move || Ok(zeroize::Zeroizing::new(text.to_owned()));
     let first = f.store.hub_key(&f.keys, make("first"), &f.me, at(0)).await.unwrap();
     let again = f.store.hub_key(&f.keys, make("second"), &f.me, at(0)).await.unwrap();

@@ -9,12 +9,12 @@ mod keyring;
 use std::path::{Path, PathBuf};
 
 use kobel_wire::Timestamp;
-use sqlx::{Row, SqliteConnection};
 use zeroize::Zeroizing;
 
 use super::{
     Store, StoreError,
     audit::{self, Actor},
+    db::{Connection, Db, query},
 };
 use keyring::{Keyring, Sealed};
 
@@ -93,12 +93,12 @@ impl SecretKeys {
 
     /// The keys, made where nothing is sealed yet. To be called with the database locked for
     /// writing, so that no two processes make them.
-    async fn read_or_make(&self, change: &mut SqliteConnection) -> Result<Keyring, StoreError> {
+    async fn read_or_make(&self, change: &mut Connection) -> Result<Keyring, StoreError> {
         if let Some(ring) = Keyring::read(&self.0)? {
             return Ok(ring);
         }
         let sealed: i64 =
-            sqlx::query("SELECT COUNT(*) FROM secrets").fetch_one(change).await?.try_get(0)?;
+            query("SELECT COUNT(*) FROM secrets").fetch_one(change).await?.try_get(0)?;
         if sealed > 0 {
             return Err(SecretError::KeyFileGone(self.0.clone()).into());
         }
@@ -111,7 +111,7 @@ impl SecretKeys {
 /// Seals a secret into its slot. The transaction must be an immediate one: the keys cannot be
 /// rotated away while it is open.
 pub(super) async fn put(
-    change: &mut SqliteConnection,
+    change: &mut Connection,
     keys: &SecretKeys,
     slot: Slot<'_>,
     secret: &str,
@@ -120,7 +120,7 @@ pub(super) async fn put(
     let ring = keys.read_or_make(change).await?;
     let sealed = ring.seal(secret.as_bytes(), &slot.bound())?;
     remove(change, slot).await?;
-    sqlx::query(
+    query(
         "INSERT INTO secrets (owner, kind, key_id, nonce, sealed, set_at) \
          VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -136,11 +136,8 @@ pub(super) async fn put(
 }
 
 /// Takes a secret away; true if there was one.
-pub(super) async fn remove(
-    change: &mut SqliteConnection,
-    slot: Slot<'_>,
-) -> Result<bool, StoreError> {
-    let gone = sqlx::query("DELETE FROM secrets WHERE owner = $1 AND kind = $2")
+pub(super) async fn remove(change: &mut Connection, slot: Slot<'_>) -> Result<bool, StoreError> {
+    let gone = query("DELETE FROM secrets WHERE owner = $1 AND kind = $2")
         .bind(slot.owner)
         .bind(slot.kind)
         .execute(change)
@@ -150,16 +147,15 @@ pub(super) async fn remove(
 
 /// Opens a secret; `None` where there is none.
 pub(super) async fn get(
-    from: &mut SqliteConnection,
+    from: &mut Connection,
     keys: &SecretKeys,
     slot: Slot<'_>,
 ) -> Result<Option<Zeroizing<String>>, StoreError> {
-    let row =
-        sqlx::query("SELECT key_id, nonce, sealed FROM secrets WHERE owner = $1 AND kind = $2")
-            .bind(slot.owner)
-            .bind(slot.kind)
-            .fetch_optional(from)
-            .await?;
+    let row = query("SELECT key_id, nonce, sealed FROM secrets WHERE owner = $1 AND kind = $2")
+        .bind(slot.owner)
+        .bind(slot.kind)
+        .fetch_optional(from)
+        .await?;
     let Some(row) = row else { return Ok(None) };
     let sealed = Sealed {
         key_id: row.try_get("key_id")?,
@@ -184,11 +180,11 @@ impl Store {
         actor: &Actor,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let ring = keys.read_or_make(&mut change).await?.with_new()?;
         // Before anything is sealed with it: whatever happens next, both open.
         ring.write(&keys.0)?;
-        let rows = sqlx::query("SELECT id, owner, kind, key_id, nonce, sealed FROM secrets")
+        let rows = query("SELECT id, owner, kind, key_id, nonce, sealed FROM secrets")
             .fetch_all(&mut *change)
             .await?;
         for row in &rows {
@@ -200,7 +196,7 @@ impl Store {
             };
             let secret = ring.open(&sealed, &slot.bound())?;
             let sealed = ring.seal(&secret, &slot.bound())?;
-            sqlx::query("UPDATE secrets SET key_id = $1, nonce = $2, sealed = $3 WHERE id = $4")
+            query("UPDATE secrets SET key_id = $1, nonce = $2, sealed = $3 WHERE id = $4")
                 .bind(sealed.key_id)
                 .bind(sealed.nonce)
                 .bind(sealed.bytes)
@@ -211,8 +207,10 @@ impl Store {
         let after = serde_json::json!({ "key": ring.newest(), "secrets": rows.len() });
         audit::write(&mut change, actor, "secret.rotate", None, None, Some(&after), now).await?;
         change.commit().await?;
-        // What was sealed with the old key may still stand in the write-ahead log.
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await?;
+        if let Db::Sqlite(pool) = &self.pool {
+            // What was sealed with the old key may still stand in the write-ahead log.
+            sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(pool).await?;
+        }
         self.drop_old_keys(keys).await?;
         Ok(rows.len())
     }
@@ -220,9 +218,9 @@ impl Store {
     /// Forgets the keys that nothing is sealed with any more.
     async fn drop_old_keys(&self, keys: &SecretKeys) -> Result<(), StoreError> {
         // Locked, so that nobody seals with an old one meanwhile.
-        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut change = self.pool.begin().await?;
         let ring = keys.read()?;
-        let others: i64 = sqlx::query("SELECT COUNT(*) FROM secrets WHERE key_id <> $1")
+        let others: i64 = query("SELECT COUNT(*) FROM secrets WHERE key_id <> $1")
             .bind(ring.newest())
             .fetch_one(&mut *change)
             .await?

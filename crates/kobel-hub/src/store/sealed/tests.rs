@@ -1,24 +1,16 @@
 //! Sealed secrets against a real database and a real file of keys.
 
-use tempfile::TempDir;
-
 use super::*;
+use crate::store::testing::{Place, on_both};
 
 const SLOT: Slot<'static> = Slot { owner: "device-1", kind: "password" };
-
-async fn fixture() -> (TempDir, Store, SecretKeys) {
-    let folder = TempDir::new().unwrap();
-    let store = Store::open(folder.path()).await.unwrap();
-    let keys = SecretKeys::in_file(folder.path().join("secret.key"));
-    (folder, store, keys)
-}
 
 fn at() -> Timestamp {
     Timestamp::from_millis(0)
 }
 
 async fn seal(store: &Store, keys: &SecretKeys, slot: Slot<'_>, text: &str) {
-    let mut change = store.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let mut change = store.pool.begin().await.unwrap();
     put(&mut change, keys, slot, text, at()).await.unwrap();
     change.commit().await.unwrap();
 }
@@ -28,23 +20,28 @@ async fn open(store: &Store, keys: &SecretKeys, slot: Slot<'_>) -> Result<String
     Ok(get(&mut from, keys, slot).await?.map(|text| text.to_string()).unwrap_or_default())
 }
 
-#[tokio::test]
-async fn a_row_that_is_moved_opens_for_nobody() {
-    let (_folder, store, keys) = fixture().await;
+on_both! {
+    a_row_that_is_moved_opens_for_nobody,
+    a_rotation_leaves_every_secret_and_no_old_key,
+    a_rotation_that_a_crash_cut_off_loses_nothing_and_is_taken_up_again,
+    keys_that_are_gone_are_not_made_anew,
+}
+
+async fn a_row_that_is_moved_opens_for_nobody(place: Place) {
+    let (store, keys) = (place.open().await, place.keys());
     seal(&store, &keys, SLOT, "planted").await;
     assert_eq!(open(&store, &keys, SLOT).await.unwrap(), "planted");
     for sql in ["UPDATE secrets SET owner = 'device-2'", "UPDATE secrets SET kind = 'passphrase'"] {
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&store.pool).await.unwrap();
-        let (owner, kind): (String, String) =
-            sqlx::query_as("SELECT owner, kind FROM secrets").fetch_one(&store.pool).await.unwrap();
+        query(sql).execute(&store.pool).await.unwrap();
+        let row = query("SELECT owner, kind FROM secrets").fetch_one(&store.pool).await.unwrap();
+        let (owner, kind): (String, String) = (row.try_get(0).unwrap(), row.try_get(1).unwrap());
         let moved = open(&store, &keys, Slot { owner: &owner, kind: &kind }).await;
         assert!(matches!(moved, Err(StoreError::Secret(SecretError::Damaged))), "{sql}");
     }
 }
 
-#[tokio::test]
-async fn a_rotation_leaves_every_secret_and_no_old_key() {
-    let (_folder, store, keys) = fixture().await;
+async fn a_rotation_leaves_every_secret_and_no_old_key(place: Place) {
+    let (store, keys) = (place.open().await, place.keys());
     let other = Slot { owner: "device-2", ..SLOT };
     seal(&store, &keys, SLOT, "one").await;
     seal(&store, &keys, other, "two").await;
@@ -61,9 +58,8 @@ async fn a_rotation_leaves_every_secret_and_no_old_key() {
     assert_eq!(open(&store, &keys, other).await.unwrap(), "two");
 }
 
-#[tokio::test]
-async fn a_rotation_that_a_crash_cut_off_loses_nothing_and_is_taken_up_again() {
-    let (_folder, store, keys) = fixture().await;
+async fn a_rotation_that_a_crash_cut_off_loses_nothing_and_is_taken_up_again(place: Place) {
+    let (store, keys) = (place.open().await, place.keys());
     seal(&store, &keys, SLOT, "one").await;
     // As far as the file, and no further.
     keys.read().unwrap().with_new().unwrap().write(keys.path()).unwrap();
@@ -77,12 +73,11 @@ async fn a_rotation_that_a_crash_cut_off_loses_nothing_and_is_taken_up_again() {
     assert_eq!(text.lines().filter(|line| !line.starts_with('#')).count(), 1);
 }
 
-#[tokio::test]
-async fn keys_that_are_gone_are_not_made_anew() {
-    let (_folder, store, keys) = fixture().await;
+async fn keys_that_are_gone_are_not_made_anew(place: Place) {
+    let (store, keys) = (place.open().await, place.keys());
     seal(&store, &keys, SLOT, "one").await;
     std::fs::remove_file(keys.path()).unwrap();
-    let mut change = store.pool.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let mut change = store.pool.begin().await.unwrap();
     let refused = put(&mut change, &keys, SLOT, "two", at()).await.unwrap_err().to_string();
     assert!(refused.contains("put it back"), "{refused}");
     change.rollback().await.unwrap();
