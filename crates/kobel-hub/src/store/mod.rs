@@ -8,6 +8,7 @@
 mod accounts;
 mod audit;
 mod changes;
+mod copy;
 mod credentials;
 mod database;
 mod db;
@@ -33,6 +34,7 @@ use sqlx::{
 pub use accounts::Account;
 pub use audit::{Actor, AuditActor, AuditEntry, AuditQuery};
 pub use changes::Changes;
+pub use copy::{Copied, CopyError, CopyStep, copy_to_postgres};
 pub use database::{Database, DatabaseUrlError, PostgresUrl};
 pub use devices::{DeviceKey, StoredDevice};
 pub use enrollment::{
@@ -69,6 +71,11 @@ pub enum StoreError {
     /// The database cannot be brought to this version's schema.
     #[error("the database cannot be migrated: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// Something is being copied into the database.
+    #[error(
+        "the database holds an unfinished copy of another one: finish it by kobel store migrate first"
+    )]
+    UnfinishedCopy,
     /// The database does not answer in time.
     #[error("the database does not answer")]
     Silent,
@@ -203,6 +210,14 @@ impl Store {
     /// # Errors
     /// When it does not answer, lets nobody in, or was written by a newer version.
     pub async fn open_postgres(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let store = Self::open_unfinished(url).await?;
+        if copy::is_unfinished(&store.pool).await? {
+            return Err(StoreError::UnfinishedCopy);
+        }
+        Ok(store)
+    }
+
+    async fn open_unfinished(url: &PostgresUrl) -> Result<Self, StoreError> {
         // A migration may take longer than a statement else may.
         let mut own = tokio::time::timeout(CONNECT, PgConnection::connect_with(url.options()))
             .await

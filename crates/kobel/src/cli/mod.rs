@@ -8,6 +8,7 @@ mod logs;
 mod search;
 mod secret;
 mod simulate;
+mod store;
 mod table;
 mod token;
 mod user;
@@ -91,6 +92,9 @@ enum Command {
     /// The secrets that the hub keeps sealed
     #[command(subcommand)]
     Secret(secret::Command),
+    /// The database as a whole
+    #[command(subcommand)]
+    Store(store::Command),
     /// Lines of containers' logs, stored and as they come
     #[command(after_help = logs::EXAMPLES)]
     Logs(logs::Logs),
@@ -125,6 +129,10 @@ pub(crate) enum CliError {
          --database-password-file, PGPASSWORD or ~/.pgpass"
     )]
     PasswordInSight,
+    #[error("no database to copy to: name it by KOBEL_DATABASE_URL, or by --to")]
+    NoTarget,
+    #[error(transparent)]
+    Copy(#[from] kobel_hub::store::CopyError),
     #[error("cannot read the password: {0}")]
     Password(std::io::Error),
     #[error(transparent)]
@@ -248,6 +256,7 @@ impl Cli {
             Command::Token(command) => command.run(&open(&self.common).await?.0).await,
             Command::Device(command) => Box::pin(command.run(&self.common)).await,
             Command::Secret(command) => command.run(&self.common).await,
+            Command::Store(command) => Box::pin(command.run(&self.common)).await,
             Command::User(command) => {
                 let (store, folder) = open(&self.common).await?;
                 command.run(&store, &folder).await

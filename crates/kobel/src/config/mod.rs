@@ -239,11 +239,20 @@ pub(crate) fn database_of(common: &Common) -> Result<Database, ConfigError> {
     database(common, &file, &data_folder(common, &file)?)
 }
 
+/// A PostgreSQL that a command names itself; the password's file is the configured one.
+///
+/// # Errors
+/// When the configuration cannot be read, or the URL is none.
+pub(crate) fn postgres_of(common: &Common, url: &SecretText) -> Result<PostgresUrl, ConfigError> {
+    let file = read_file(common.config.as_deref())?;
+    postgres(url.reveal(), password_file(common, &file))
+}
+
 /// A PostgreSQL by its URL, and the password where that does not stand in it.
 ///
 /// # Errors
 /// When the URL is none or the file cannot be read.
-pub(crate) fn postgres(url: &str, password: Option<&Path>) -> Result<PostgresUrl, ConfigError> {
+fn postgres(url: &str, password: Option<&Path>) -> Result<PostgresUrl, ConfigError> {
     let password = password
         .map(|path| {
             std::fs::read_to_string(path)

@@ -12,7 +12,7 @@ use sqlx::{
     pool::PoolConnection,
 };
 
-pub(super) use query::{Row, query};
+pub(super) use query::{Row, Value, query, without_nul};
 
 /// How long a statement may take on the network. A server that hangs must not hang the hub.
 pub(super) const STATEMENT: Duration = Duration::from_secs(10);
