@@ -1,5 +1,6 @@
 // What happens to a container reaches the browser at once.
 import assert from "node:assert/strict";
+import { createServer } from "node:net";
 import { after, before, test } from "node:test";
 import { Docker } from "./fixtures/docker.js";
 import { Hub, next, subscribe } from "./fixtures/hub.js";
@@ -148,6 +149,34 @@ test("no Docker at first: said, metrics go on, connected by itself when it appea
     assert.equal((await back).data.engine.kind, "docker");
     viewer.disconnect();
   } finally {
+    await other.stop();
+  }
+});
+
+test("by cgroups alone: seen, measured, gone, and no socket is touched", async () => {
+  // A socket that notices whoever comes.
+  let touched = false;
+  const other = await Hub.start({ args: ["--docker", "cgroup-only"] });
+  const trap = createServer(() => (touched = true)).listen(`${other.dir}/no-docker.sock`);
+  try {
+    const viewer = await other.client(await other.token("cgroups"));
+    const id = await other.deviceUuid(viewer);
+    await subscribe(viewer, { type: "device", id });
+    // Others on this machine are seen as well.
+    const container = await docker.start("alone");
+    const update = (when) =>
+      next(viewer, "containerUpdate", ({ data }) => data.containerId === container && when(data));
+    const { data } = await update((c) => c.cpu !== undefined);
+    assert.equal(data.name, container.slice(0, 12));
+    assert.equal(data.state, "running");
+    assert.ok(data.pids >= 1 && data.memory > 0);
+    const gone = update((c) => c.state === "removed");
+    await docker.run("rm", "-f", "alone");
+    await gone;
+    assert.equal(touched, false);
+    viewer.disconnect();
+  } finally {
+    trap.close();
     await other.stop();
   }
 });

@@ -17,7 +17,7 @@ use kobel_collect::{
     CollectStats, Target,
     agent::AgentLinks,
     docker::{DockerSource, Endpoints, logs::DockerLogs},
-    local::{self, LocalSource},
+    local::{self, CgroupSource, LocalSource},
 };
 use kobel_fanout::{Accept, Listen, Plain, Server, Vouch};
 use kobel_hub::{
@@ -370,6 +370,15 @@ fn collect(
     });
     let endpoints = match &config.docker {
         Docker::Off => return,
+        Docker::CgroupOnly => {
+            let source = CgroupSource::new(target, ingest.clone(), PERIOD, Arc::clone(stats));
+            let reading = source.run(cancel.clone());
+            tasks.spawn(async {
+                reading.await;
+                "the reading of cgroups"
+            });
+            return;
+        }
         Docker::Auto => Endpoints::from_env(),
         // Checked when the configuration was read.
         Docker::At(address) => match Endpoints::only(address) {

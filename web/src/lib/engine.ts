@@ -17,9 +17,13 @@ const TITLES = {
   error: "The container engine answers with an error",
 } as const;
 
-export function describeEngine({ state, kind, version, message }: Engine): EngineText {
+export function describeEngine({ state, kind, version, endpoint, message }: Engine): EngineText {
   const name = kind && [KINDS[kind], version].filter(Boolean).join(" ");
-  if (state === "connected") return { name, problem: undefined };
+  if (state === "connected") {
+    // The hub was told to leave the engine alone.
+    const shown = endpoint === "cgroups" ? "by their cgroups" : name;
+    return { name: shown, problem: undefined };
+  }
   return {
     name,
     problem: { title: TITLES[state], message: message ?? "" },

@@ -25,7 +25,7 @@ use super::{Claim, DialError, Dialer, Event, Feed, Hello, Hub, Outbox, Progress}
 use crate::{
     CollectStats, Target,
     docker::{DockerSource, Endpoints, logs::DockerLogs},
-    local::{self, LocalSource},
+    local::{self, CgroupSource, LocalSource},
 };
 
 /// How often the machine is read. What nobody needs stays here.
@@ -49,6 +49,8 @@ pub struct Machine {
     pub tags: Vec<String>,
     /// Where to look for a container engine; `None`: nowhere.
     pub engines: Option<Endpoints>,
+    /// Without an engine: containers are read from the files of their cgroups.
+    pub cgroups: bool,
 }
 
 impl Machine {
@@ -73,7 +75,7 @@ impl Machine {
         let (ingest, inbox) = ingest::channel();
         let (demand, stats) = (Demand::default(), Arc::new(CollectStats::default()));
         let mut engine = Engine::unknown(Timestamp::now());
-        if self.engines.is_none() {
+        if self.engines.is_none() && !self.cgroups {
             engine.state = EngineState::Absent;
             let message = "Docker is not looked for: the agent was started with --docker off";
             engine.message = Some(message.into());
@@ -95,6 +97,9 @@ impl Machine {
         if let Some(engines) = self.engines {
             logs = Some(Arc::new(DockerLogs::new(Arc::new(engines.clone()))));
             let source = DockerSource::new(SELF, ingest, engines, stats);
+            sources.spawn(source.run(sources_end.clone()));
+        } else if self.cgroups {
+            let source = CgroupSource::new(SELF, ingest, PERIOD, stats);
             sources.spawn(source.run(sources_end.clone()));
         }
         let ended = dialer.run(MachineFeed::new(claim, inbox, demand, logs), cancel).await;

@@ -1,7 +1,7 @@
 //! From the text of /proc and /sys to a sample: pure, for any reader.
 //!
 //! [`HostText`] is the text as the kernel printed it; [`Reading::parse`] makes counters of it;
-//! [`Deltas`] makes a sample of two readings. Beside them [`mounts`], [`thermal`], [`processes`]
+//! [`Deltas`] makes a sample of two readings. Beside them [`mounts`], [`thermal`], [`processes`], [`cgroups`]
 //! and [`facts`] read what is asked for less often. Nothing here opens a file or reads a clock.
 //!
 //! The text may come from a host that is broken or hostile. A line that makes no sense is skipped
@@ -9,6 +9,7 @@
 //! `procfs-core` parses what it parses line by line and without panics. Three of its parsers are
 //! guarded or replaced here, each with the reason beside it.
 
+pub mod cgroups;
 pub mod cpu;
 pub mod deltas;
 pub mod disks;

@@ -1,5 +1,6 @@
 //! This machine: reads its /proc and /sys and feeds them to [`crate::host`].
 
+mod cgroups;
 mod facts;
 mod files;
 mod filesystems;
@@ -26,6 +27,7 @@ use crate::{
 };
 use filesystems::Filesystems;
 
+pub use cgroups::CgroupSource;
 pub use facts::{facts, machine_id};
 
 /// Processes are listed in each so many-th sample: to read them costs more than all the rest.

@@ -114,6 +114,11 @@ async fn try_all(
     let _ = told.send(well(Step::Metrics, given.join(", "))).await;
 
     let socket = match &spec.docker {
+        Docker::CgroupOnly => {
+            let what = "not asked, as set: containers are read from their cgroups";
+            let _ = told.send(well(Step::Docker, what.to_owned())).await;
+            return Ok(());
+        }
         Docker::Off => {
             let _ = told.send(well(Step::Docker, "not looked for, as set".to_owned())).await;
             return Ok(());

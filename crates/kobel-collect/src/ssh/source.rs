@@ -30,6 +30,7 @@ use crate::{
     CollectStats, Target,
     backoff::{Backoff, random},
     docker::{DockerSource, logs::DockerLogs},
+    host::cgroups::{self, News},
     text::clean,
 };
 
@@ -134,6 +135,9 @@ impl SshSource {
                 };
                 return self.to.ingest.engine(self.target.device, engine);
             }
+            Docker::CgroupOnly => {
+                return self.to.ingest.engine(self.target.device, cgroups::engine());
+            }
             Docker::Auto => None,
             Docker::At(path) => Some(path.clone()),
         };
@@ -164,6 +168,9 @@ impl SshSource {
         let error = match Collector::start(self.target, pool.own()).await {
             Ok((mut collector, introduced)) => {
                 pool.reads();
+                if self.spec.docker == Docker::CgroupOnly {
+                    collector.with_containers();
+                }
                 self.to.ingest.facts(self.target.device, introduced.facts);
                 self.read(&mut collector, introduced.lacks, pool, backoff).await
             }
@@ -217,6 +224,7 @@ impl SshSource {
             self.to.stats.sampled();
             self.ignore.apply(&mut sample);
             self.to.ingest.sample(sample);
+            self.tell(collector.containers());
             let newer = if took >= SLOW {
                 let reason = format!(
                     "Its answers take {:.1} s: the host or the way to it is busy.",
@@ -237,6 +245,16 @@ impl SshSource {
             }
             let period = self.period();
             due = (due + period).max(Instant::now());
+        }
+    }
+
+    fn tell(&self, containers: Option<News>) {
+        match containers {
+            Some(News::All(all)) => self.to.ingest.inventory(self.target.device, all),
+            Some(News::Each(each)) => {
+                each.into_iter().for_each(|container| self.to.ingest.container(container));
+            }
+            None => {}
         }
     }
 

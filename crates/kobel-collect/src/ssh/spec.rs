@@ -94,6 +94,8 @@ pub enum Docker {
     Auto,
     /// By the engine's socket at this path.
     At(super::docker::SocketPath),
+    /// By the files of their cgroups: the engine's socket is never touched.
+    CgroupOnly,
     /// Not at all.
     Off,
 }

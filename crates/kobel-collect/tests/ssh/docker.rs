@@ -184,3 +184,34 @@ async fn many_logs_over_few_sessions_take_further_connections() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_are_seen_by_their_cgroups_without_their_engine() {
+    let daemon = Daemon::start();
+    let sshd = Sshd::start("");
+    let mut spec = sshd.spec();
+    spec.docker = Docker::CgroupOnly;
+    let mut watched = Watched::start(spec);
+    let busy = daemon.sh("busy", &["--memory=64m"], "while true; do :; done");
+    let figures =
+        |w: &Watched| w.containers.get(&busy).is_some_and(|c| c.cpu.is_some_and(|cpu| cpu > 1.0));
+    watched.until("a busy container", figures).await;
+    let container = watched.containers[&busy].clone();
+    assert_eq!(container.state, ContainerState::Running);
+    assert_eq!(container.name, busy.as_str()[..12]);
+    assert!(container.pids.is_some_and(|pids| pids >= 1), "{container:?}");
+    assert_eq!(container.memory_limit, Some(64 << 20));
+    let engine = watched.engine.clone().unwrap();
+    assert_eq!(
+        (engine.state, engine.endpoint.as_deref()),
+        (EngineState::Connected, Some("cgroups"))
+    );
+    // Nobody dialled the socket, and nobody may follow a log.
+    assert!(!sshd.log().contains("direct-streamlocal"), "{}", sshd.log());
+    assert!(watched.logs.of(watched.device()).is_none());
+    daemon.run(&["rm", "-f", "busy"]);
+    let gone =
+        |w: &Watched| w.containers.get(&busy).is_some_and(|c| c.state == ContainerState::Removed);
+    watched.until("removed", gone).await;
+    watched.end().await;
+}

@@ -119,8 +119,8 @@ struct Report {
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
 
-    /// Where the container engine is: auto, off, or an address such as
-    /// unix:///run/podman/podman.sock
+    /// Where the container engine is: auto, off, cgroup-only (no socket is touched: containers that
+    /// run, without names, images and logs), or an address such as unix:///run/podman/podman.sock
     #[arg(long, value_name = "ADDRESS", env = "KOBEL_DOCKER", default_value = "auto")]
     docker: Docker,
 
@@ -186,7 +186,7 @@ impl Report {
         let hub = self.trust.of(self.hub.ok_or(CliError::NoHub)?)?;
         let facts = local::facts();
         let engines = match &self.docker {
-            Docker::Off => None,
+            Docker::Off | Docker::CgroupOnly => None,
             Docker::Auto => Some(Endpoints::from_env()),
             // Checked when the options were read.
             Docker::At(address) => Endpoints::only(address).ok(),
@@ -196,6 +196,7 @@ impl Report {
             name: self.name.unwrap_or(facts.hostname),
             tags: self.tags,
             engines,
+            cgroups: self.docker == Docker::CgroupOnly,
         };
         let sign_in = SignIn::choose(token, common, &hub, &machine)?;
         let mut signals = Signals::new().map_err(CliError::Signals)?;

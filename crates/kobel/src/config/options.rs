@@ -101,8 +101,9 @@ pub(crate) struct ServeOptions {
     )]
     pub allowed_origins: Option<Vec<Origin>>,
 
-    /// The container engine: auto, off, or an address such as unix:///run/podman/podman.sock.
-    /// auto tries DOCKER_HOST, then the usual sockets of Docker and Podman, rootless ones too
+    /// The container engine: auto, off, cgroup-only, or an address such as
+    /// unix:///run/podman/podman.sock. cgroup-only never touches a socket: it shows the containers
+    /// that run and what they use, without names, images and logs. auto tries DOCKER_HOST, then the usual sockets of Docker and Podman, rootless ones too
     /// [default: auto]
     #[arg(long, value_name = "ENGINE", env = "KOBEL_DOCKER")]
     pub docker: Option<Docker>,
@@ -260,6 +261,8 @@ pub(crate) enum Docker {
     Auto,
     /// Nobody looks for one.
     Off,
+    /// Nobody asks it: containers are read from the files of their cgroups.
+    CgroupOnly,
     /// At this address.
     At(String),
 }
@@ -271,6 +274,7 @@ impl FromStr for Docker {
         match text {
             "auto" => Ok(Self::Auto),
             "off" => Ok(Self::Off),
+            "cgroup-only" => Ok(Self::CgroupOnly),
             address => match kobel_collect::docker::Endpoints::only(address) {
                 Ok(_) => Ok(Self::At(address.to_owned())),
                 Err(error) => Err(error.to_string()),

@@ -137,8 +137,8 @@ pub(crate) fn ssh_spec(spec: &DeviceSpec, secrets: &Secrets) -> Result<SshSpec, 
             SocketPath::new(path)
                 .map_err(|error| wrong("options.dockerSocket", error.to_string()))?,
         ),
-        // Neither touches the socket.
-        (DockerUse::Off | DockerUse::CgroupOnly, _) => Docker::Off,
+        (DockerUse::CgroupOnly, _) => Docker::CgroupOnly,
+        (DockerUse::Off, _) => Docker::Off,
     };
     let pinned = ssh
         .host_keys

@@ -1,10 +1,14 @@
 //! What the loops' answers say. No I/O.
 
-use kobel_wire::{Facts, Mount, Timestamp};
+use std::collections::BTreeMap;
+
+use kobel_wire::{ContainerId, Facts, Mount, Timestamp};
 
 use crate::{
     host::{
-        HostText, cpu, facts,
+        HostText,
+        cgroups::{self, Reading},
+        cpu, facts,
         mounts::{self, Blocks},
         network::NetworkRoles,
         pressure,
@@ -205,6 +209,31 @@ fn process(line: &str) -> Option<ProcessCounters> {
         started: figure()?,
         pages: figure()?,
     })
+}
+
+/// The containers that were looked for, by the 16 digits that stand for each.
+pub(super) fn containers(answer: &str) -> BTreeMap<String, ContainerId> {
+    let paths = lines(answer).filter(|(file, _)| *file == "/cgroup").map(|(_, path)| path);
+    let ids = paths.filter_map(cgroups::container);
+    ids.filter_map(|id| Some((id.as_str().get(..16)?.to_owned(), id)))
+        .take(4 * cgroups::MOST)
+        .collect()
+}
+
+/// What the cgroups of those containers say.
+pub(super) fn cgroups(answer: &str, known: &BTreeMap<String, ContainerId>) -> Reading {
+    let mut reading = Reading::new();
+    for (file, line) in lines(answer) {
+        let Some((short, file)) = file.strip_prefix("/c/").and_then(|f| f.split_once('/')) else {
+            continue;
+        };
+        if let Some(id) = known.get(short)
+            && (reading.len() < cgroups::MOST || reading.contains_key(id))
+        {
+            reading.entry(id.clone()).or_default().take(file, line);
+        }
+    }
+    reading
 }
 
 #[cfg(test)]

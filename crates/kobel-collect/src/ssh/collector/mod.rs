@@ -6,9 +6,9 @@ mod requests;
 mod script;
 mod slow;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use kobel_wire::{Facts, Sample, Timestamp};
+use kobel_wire::{ContainerId, Facts, Sample, Timestamp};
 use tokio::time::Instant;
 
 use self::{
@@ -19,7 +19,13 @@ use self::{
 use super::remote::Remote;
 use crate::{
     Target,
-    host::{Deltas, Reading, network::NetworkRoles, processes::Units, thermal},
+    host::{
+        Deltas, Reading,
+        cgroups::{Cgroups, News},
+        network::NetworkRoles,
+        processes::Units,
+        thermal,
+    },
 };
 
 pub(crate) use requests::LoopError;
@@ -34,6 +40,9 @@ const SENSORS_EACH: u64 = 5;
 /// Which interfaces are bridges and bonds is looked up in each so many-th sample.
 const ROLES_EACH: u64 = 30;
 
+/// New containers are looked for in each so many-th sample, where samples come fast.
+const CONTAINERS_EACH: u64 = 3;
+
 /// What a host's samples are made of.
 pub(crate) struct Collector {
     target: Target,
@@ -44,6 +53,16 @@ pub(crate) struct Collector {
     temperature: Option<f64>,
     units: Units,
     number: u64,
+    containers: Option<Containers>,
+}
+
+/// Containers by their cgroups.
+#[derive(Default)]
+struct Containers {
+    /// Those that were found last, by the digits that answers have for each.
+    known: BTreeMap<String, ContainerId>,
+    cgroups: Cgroups,
+    news: Option<News>,
 }
 
 /// What the host says of itself, and what it cannot give.
@@ -78,18 +97,33 @@ impl Collector {
             temperature: None,
             units: host.units,
             number: 0,
+            containers: None,
         };
         Ok((collector, Introduced { facts: host.facts, lacks }))
+    }
+
+    /// Reads containers with each sample, too, by their cgroups.
+    pub(crate) fn with_containers(&mut self) {
+        self.containers = Some(Containers::default());
+    }
+
+    /// What the last sample brought of containers.
+    pub(crate) fn containers(&mut self) -> Option<News> {
+        self.containers.as_mut()?.news.take()
     }
 
     /// Reads the host once. `watched`: somebody looks at it this closely.
     pub(crate) async fn sample(&mut self, watched: bool) -> Result<Sample, LoopError> {
         let (sensors, roles) =
             (self.number.is_multiple_of(SENSORS_EACH), self.number.is_multiple_of(ROLES_EACH));
+        let look = !watched || self.number.is_multiple_of(CONTAINERS_EACH);
         self.number += 1;
         let mut asked = vec![Ask::Tick { sensors }];
         if roles {
             asked.push(Ask::Roles);
+        }
+        if self.containers.is_some() {
+            asked.push(Ask::Cgroups { look });
         }
         let wanted = Wanted { processes: watched };
         let alone = self.slow.want(wanted);
@@ -111,7 +145,23 @@ impl Collector {
         sample.mounts = self.slow.mounts(now);
         let root = sample.mounts.iter().find(|mount| mount.path == "/");
         sample.disk = root.and_then(|m| crate::host::percent(m.used as f64, m.total as f64));
+        if let Some(containers) = &mut self.containers {
+            containers.read(&answer, look, &sample);
+        }
         sample.processes = if watched { self.slow.busiest(self.units) } else { None };
         Ok(sample)
+    }
+}
+
+impl Containers {
+    fn read(&mut self, answer: &str, look: bool, sample: &Sample) {
+        if look {
+            self.known = answer::containers(answer);
+        }
+        // Without the host's own time there are no rates, and it is no host that has cgroups.
+        let Some(uptime) = sample.uptime else { return };
+        let reading = answer::cgroups(answer, &self.known);
+        self.news =
+            Some(self.cgroups.read(sample.device_uuid, uptime, sample.memory_total, reading));
     }
 }

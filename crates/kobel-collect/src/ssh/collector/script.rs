@@ -17,6 +17,8 @@ pub(super) enum Ask {
     Mounts { remote: bool },
     /// Processes.
     Processes,
+    /// The cgroups of containers. With `look` they are looked for anew.
+    Cgroups { look: bool },
 }
 
 impl Ask {
@@ -29,6 +31,8 @@ impl Ask {
             Self::Mounts { remote: true } => "d",
             Self::Mounts { remote: false } => "l",
             Self::Processes => "p",
+            Self::Cgroups { look: true } => "nc",
+            Self::Cgroups { look: false } => "c",
         }
     }
 }
@@ -48,7 +52,9 @@ pub(super) fn slow() -> String {
 /// The command of the loop of samples. It can do what the other does, too: some hosts allow one
 /// session only.
 pub(super) fn samples() -> String {
-    format!("exec sh -c '{HEAD}{FAST}{SENSORS}{ROLES}{FACTS}{MOUNTS}{PROCESSES}{TAIL}'")
+    format!(
+        "exec sh -c '{HEAD}{FAST}{SENSORS}{ROLES}{FACTS}{MOUNTS}{PROCESSES}{LOOK}{CGROUPS}{TAIL}'"
+    )
 }
 
 const HEAD: &str = "LC_ALL=C; export LC_ALL; exec 2>/dev/null; \
@@ -87,6 +93,22 @@ const MOUNTS: &str = "case $w in *d*) grep -s \"\" /dev/null /proc/self/mountinf
 const PROCESSES: &str = "case $w in *p*) grep -s \"\" /dev/null /proc/uptime; sed -nE \"s/^([0-9]+) (\\(.*\\)) . ([-0-9]+ ){10}\
     ([0-9]+ [0-9]+) ([-0-9]+ ){6}([0-9]+) [0-9]+ ([-0-9]+) .*/\\/ps:\\1 \\2 \\4 \\6 \\7/p\" \
     /proc/[0-9]*/stat;; esac; ";
+
+/// Looks for the cgroups of containers, and keeps them for the requests after this one. Whoever may
+/// make cgroups may name them anything: what has more in it than plain letters is left out, so that
+/// each name is one word to the shell, and begins with the folder's.
+const LOOK: &str = "case $w in *n*) if [ -e /sys/fs/cgroup/cgroup.controllers ]; then \
+    r=/sys/fs/cgroup; else r=\"/sys/fs/cgroup/cpuacct/ /sys/fs/cgroup/memory/ \
+    /sys/fs/cgroup/pids/ /sys/fs/cgroup/blkio/\"; fi; k=$(find $r -type d | \
+    grep -E \"^/sys/fs/cgroup/[-A-Za-z0-9_./@,]*[-/][0-9a-f]{64}(.scope)?$\" | head -n 4000); \
+    for d in $k; do echo /cgroup:$d; done;; esac; ";
+
+/// What those cgroups say; each line with 16 digits of the id, which are enough to know it by.
+const CGROUPS: &str = "case $w in *c*) for d in $k; do echo $d/cpu.stat $d/memory.current \
+    $d/memory.max $d/memory.stat $d/io.stat $d/pids.current $d/cpuacct.usage \
+    $d/memory.usage_in_bytes $d/memory.limit_in_bytes $d/blkio.throttle.io_service_bytes; done | \
+    xargs grep -sE \"^(usage_usec|(total_)?inactive_file|max$|[0-9])\" /dev/null | \
+    sed -E \"s,^[^:]*[-/]([0-9a-f]{16})[0-9a-f]{48}(.scope)?/,/c/\\1/,\";; esac; ";
 
 #[cfg(test)]
 mod tests {

@@ -34,8 +34,8 @@ pub(super) struct Collecting {
     /// The least seconds between two samples, however closely somebody looks [default: 1]
     #[arg(long, value_name = "SECONDS")]
     period: Option<u8>,
-    /// How containers are found: auto, off, or cgroup-only, which never touches the engine's socket
-    /// [default: auto]
+    /// How containers are found: auto, off, or cgroup-only, which never touches the engine's socket:
+    /// those that run, with what they use, without names, images and logs [default: auto]
     #[arg(long, value_name = "USE")]
     docker: Option<String>,
     /// The container engine's socket there, where it is none of the usual ones

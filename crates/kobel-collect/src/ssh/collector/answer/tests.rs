@@ -131,3 +131,106 @@ proptest! {
         processes(&answer);
     }
 }
+
+/// The script with another folder of cgroups.
+fn below(root: &std::path::Path) -> String {
+    script::samples().replace("/sys/fs/cgroup", root.to_str().unwrap())
+}
+
+#[test]
+fn the_script_finds_containers_and_no_name_is_more_than_a_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    std::fs::write(root.join("cgroup.controllers"), "cpu").unwrap();
+    let make = |path: &str| {
+        let at = root.join(path);
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join("cpu.stat"), "usage_usec 5\nuser_usec 2\n").unwrap();
+        std::fs::write(at.join("memory.max"), "max\n").unwrap();
+        std::fs::write(at.join("memory.stat"), "anon 1\ninactive_file 2\n").unwrap();
+    };
+    let id = |digit: char| digit.to_string().repeat(64);
+    make(&format!("system.slice/docker-{}.scope", id('a')));
+    make(&format!("kubepods.slice/kubepods-pod1_2.slice/cri-containerd-{}.scope", id('b')));
+    make(&format!("user.slice/user-1.slice/user@1.service/user.slice/libpod-{}.scope", id('c')));
+    make(&format!("docker/{}", id('d')));
+    // What is in a container belongs to it, and none of these is a container's.
+    make(&format!("docker/{}/docker/{}", id('d'), id('e')));
+    let told = folder.path().join("told");
+    let touch = format!("$(touch {})", told.display());
+    for hostile in [
+        "x -f ",
+        "-e",
+        "a\nb",
+        "*",
+        "?",
+        "`id`",
+        "$IFS",
+        "';id;'",
+        "\"x\"",
+        "a\\b",
+        &touch.replace('/', "_"),
+        "x --include=",
+        "\u{1b}[31m",
+        "ä",
+    ] {
+        make(&format!("{hostile}/docker-{}.scope", id('f')));
+        make(&format!("docker-{}{hostile}", id('f')));
+    }
+    // A newline begins no other path.
+    make(&format!("y\n/etc/docker-{}.scope", id('f')));
+    let answer = here(&below(root), &[Ask::Cgroups { look: true }]);
+    let answer = answer.replace(root.to_str().unwrap(), "/sys/fs/cgroup");
+    let known = containers(&answer);
+    let ids: Vec<_> = known.values().map(ToString::to_string).collect();
+    // Below a folder that is named like an option it is a container all the same.
+    assert_eq!(ids, [id('a'), id('b'), id('c'), id('d'), id('f')]);
+    let lines = answer.lines().filter(|line| line.contains(&id('f')));
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [format!("/cgroup:/sys/fs/cgroup/-e/docker-{}.scope", id('f'))]
+    );
+    let said: Vec<_> = answer.lines().filter(|line| line.starts_with("/c/aa")).collect();
+    assert_eq!(
+        said,
+        ["cpu.stat:usage_usec 5", "memory.max:max", "memory.stat:inactive_file 2"]
+            .map(|line| format!("/c/{}/{line}", &id('a')[..16]))
+    );
+    let reading = cgroups(&answer, &known);
+    assert_eq!(reading.len(), known.len());
+    assert!(!told.exists());
+    // Without a look those from before are read, which this loop has none of.
+    assert_eq!(here(&below(root), &[Ask::Cgroups { look: false }]), "");
+}
+
+#[test]
+fn a_host_with_version_1_or_without_cgroups_is_read_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let empty = here(&below(root), &[Ask::Cgroups { look: true }]);
+    assert_eq!(empty, "");
+    let id = "a".repeat(64);
+    // As where one hierarchy has several names.
+    for (controller, file, text) in [
+        ("cpu,cpuacct", "cpuacct.usage", "7"),
+        ("memory", "memory.usage_in_bytes", "9"),
+        ("pids", "pids.current", "2"),
+        ("blkio", "blkio.throttle.io_service_bytes", "8:0 Read 1\n8:0 Write 2\nTotal 3"),
+        ("devices", "pids.current", "4"),
+    ] {
+        let at = root.join(controller).join("docker").join(&id);
+        std::fs::create_dir_all(&at).unwrap();
+        std::fs::write(at.join(file), format!("{text}\n")).unwrap();
+    }
+    std::os::unix::fs::symlink("cpu,cpuacct", root.join("cpuacct")).unwrap();
+    let answer = here(&below(root), &[Ask::Cgroups { look: true }]);
+    let said: Vec<_> = answer.lines().filter(|line| line.starts_with("/c/")).collect();
+    assert_eq!(said.len(), 5, "{answer}");
+    let reading = cgroups(&answer, &containers(&answer));
+    let mut all = crate::host::cgroups::Counters::default();
+    all.take("cpuacct.usage", "7");
+    all.take("memory.usage_in_bytes", "9");
+    all.take("pids.current", "2");
+    all.take("io.stat", "8:0 rbytes=1 wbytes=2");
+    assert_eq!(reading.into_values().collect::<Vec<_>>(), [all]);
+}
