@@ -129,6 +129,8 @@ fn hundredths(value: f64) -> f64 {
 pub(super) struct Admit {
     /// Added to the agent's times.
     shift_ms: i64,
+    /// Added to those of one report beside it: the agent's clock was set since.
+    moved_ms: i64,
     wall: Timestamp,
     pub(super) bad_values: u64,
     pub(super) too_many: u64,
@@ -139,18 +141,28 @@ impl Admit {
     pub(super) fn new(sent_at_ms: i64, wall: Timestamp) -> Self {
         let skew = wall.as_millis().saturating_sub(sent_at_ms);
         let shift_ms = if skew.saturating_abs() > SKEW_MS { skew } else { 0 };
-        Self { shift_ms, wall, bad_values: 0, too_many: 0 }
+        Self { shift_ms, moved_ms: 0, wall, bad_values: 0, too_many: 0 }
+    }
+
+    /// What follows is by a clock that was set by so much since.
+    pub(super) fn moved(&mut self, ms: i64) {
+        self.moved_ms = ms;
+    }
+
+    /// A time of the agent's by the hub's clock.
+    fn shifted(&self, ms: i64) -> i64 {
+        ms.saturating_add(self.moved_ms).saturating_add(self.shift_ms)
     }
 
     /// A time by the hub's clock: not in the future, and not long ago.
     fn recent(&self, ms: i64) -> Timestamp {
-        let (now, ms) = (self.wall.as_millis(), ms.saturating_add(self.shift_ms));
+        let (now, ms) = (self.wall.as_millis(), self.shifted(ms));
         Timestamp::from_millis(ms.clamp(now.saturating_sub(OLDEST_MS), now.saturating_add(SKEW_MS)))
     }
 
     /// A time of something that may be long ago, such as a boot.
     fn past(&self, ms: i64) -> Timestamp {
-        let (now, ms) = (self.wall.as_millis(), ms.saturating_add(self.shift_ms));
+        let (now, ms) = (self.wall.as_millis(), self.shifted(ms));
         Timestamp::from_millis(ms.min(now.saturating_add(SKEW_MS)))
     }
 

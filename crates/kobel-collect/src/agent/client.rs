@@ -17,7 +17,7 @@ use kobel_wire::{
 use prost::Message;
 use tokio::time::Instant;
 
-use super::{Claim, Outbox, VERSIONS, convert, identity, logs};
+use super::{Claim, Outbox, VERSIONS, clock::ClockWatch, convert, identity, logs};
 
 /// How many devices are claimed in one message. The next portion goes when this one is answered.
 const PORTION: usize = 500;
@@ -125,6 +125,7 @@ pub struct Client {
     released: HashSet<u32>,
     /// What waits to be sent.
     pub outbox: Outbox,
+    clock: ClockWatch,
 }
 
 impl Client {
@@ -137,6 +138,7 @@ impl Client {
             phase: Phase::Greeting,
             released: HashSet::new(),
             outbox: Outbox::default(),
+            clock: ClockWatch::default(),
         }
     }
 
@@ -148,6 +150,14 @@ impl Client {
     /// How many devices it speaks for.
     pub fn devices(&self) -> usize {
         self.claims.len() - self.released.len()
+    }
+
+    /// It is `wall` now, so long after the boot. Asked before anything is put into the outbox, so
+    /// that what waits there is of before a clock was set; gives how far it was, milliseconds.
+    pub fn clock(&mut self, wall: Timestamp, since_boot_ms: i64) -> Option<i64> {
+        let moved = self.clock.set_by(wall, since_boot_ms)?;
+        self.outbox.clock_moved(moved);
+        Some(moved)
     }
 
     /// A new connection stands.

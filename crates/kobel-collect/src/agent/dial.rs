@@ -36,6 +36,7 @@ use super::{
     Claim, Client, DEAD, Event, Hello, LogEvent, MAX_MESSAGE, Outbox, PATH, PING, STALL,
     SUBPROTOCOL, Socket,
     client::Refused,
+    clock::since_boot_ms,
     logs::Following,
     tls::{Tls, Trust},
 };
@@ -307,7 +308,14 @@ impl Dialer {
 
     fn fill<F: Feed>(&self, feed: &mut F, client: &mut Client) {
         let before = client.outbox.passed();
-        feed.fill(&mut client.outbox, Timestamp::now(), Instant::now());
+        let wall = Timestamp::now();
+        if let Some(ms) = client.clock(wall, since_boot_ms()) {
+            tracing::info!(
+                ms,
+                "this machine's clock was set; what waits for the hub is told of it"
+            );
+        }
+        feed.fill(&mut client.outbox, wall, Instant::now());
         let after = client.outbox.passed();
         self.progress.summaries.fetch_add(after.summaries - before.summaries, Relaxed);
         self.progress.shed.fetch_add(after.shed - before.shed, Relaxed);
@@ -462,7 +470,9 @@ impl Link {
                     if client.is_open() && !was_open {
                         dialer.progress.links.fetch_add(1, Relaxed);
                         dialer.progress.devices.fetch_add(client.devices() as u64, Relaxed);
-                        tracing::info!(hub = %dialer.hub, devices = client.devices(), "connected");
+                        let (waiting, passed) = (client.outbox.waiting(), client.outbox.passed());
+                        tracing::info!(hub = %dialer.hub, devices = client.devices(), waiting,
+                            given_up = passed.shed, "connected");
                     }
                     let wall = Timestamp::now();
                     for event in events {

@@ -15,6 +15,7 @@
 
 mod admit;
 mod client;
+mod clock;
 mod convert;
 mod dial;
 mod enroll;

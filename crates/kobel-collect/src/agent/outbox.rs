@@ -49,6 +49,8 @@ struct Numbered {
     subject: Option<Subject>,
     /// The encoded [`NumberedReport`]; empty once a newer one took its place.
     bytes: Box<[u8]>,
+    /// How far the clock was set since.
+    clock_moved_ms: i64,
 }
 
 /// Reports, by what they are of, in the order in which their first came.
@@ -232,10 +234,23 @@ impl Outbox {
             self.give_place(subject);
             self.places.insert(subject.clone(), number);
         }
-        let bytes = NumberedReport { number, body: Some(body) }.encode_to_vec().into_boxed_slice();
+        let report = NumberedReport { number, body: Some(body), clock_moved_ms: 0 };
+        let bytes = report.encode_to_vec().into_boxed_slice();
         self.bytes += bytes.len();
-        self.numbered.push_back(Numbered { since: now, subject, bytes });
+        self.numbered.push_back(Numbered { since: now, subject, bytes, clock_moved_ms: 0 });
         self.shed(now);
+    }
+
+    /// The clock was set by so much: the times of what waits are by the clock before.
+    pub(super) fn clock_moved(&mut self, ms: i64) {
+        for report in &mut self.numbered {
+            report.clock_moved_ms = report.clock_moved_ms.saturating_add(ms);
+        }
+    }
+
+    /// Numbered reports that wait for the hub.
+    pub fn waiting(&self) -> usize {
+        self.numbered.iter().filter(|report| !report.bytes.is_empty()).count()
     }
 
     /// A newer report takes the place of the one that waits.
@@ -314,9 +329,17 @@ impl Outbox {
             let place = (self.sent + 1 - self.first) as usize;
             let Some(report) = self.numbered.get(place) else { break };
             if !report.bytes.is_empty() {
+                // A field of what is encoded already.
+                let moved = NumberedReport {
+                    clock_moved_ms: report.clock_moved_ms,
+                    ..NumberedReport::default()
+                };
+                let length = report.bytes.len() + moved.encoded_len();
                 encode_key(1, WireType::LengthDelimited, &mut numbered);
-                encode_varint(report.bytes.len() as u64, &mut numbered);
+                encode_varint(length as u64, &mut numbered);
                 numbered.extend_from_slice(&report.bytes);
+                // A `Vec` always has room.
+                let _ = moved.encode(&mut numbered);
             }
             self.sent += 1;
         }

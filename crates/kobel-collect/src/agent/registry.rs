@@ -41,6 +41,8 @@ pub(super) struct Progress {
     pub(super) link: LinkId,
     /// The last number that was taken in.
     pub(super) last: u64,
+    /// Reports that the agent gave up, as it last said.
+    pub(super) shed: u64,
 }
 
 /// What others tell a link's task. Bounded: a device of the link is lost once.
@@ -155,7 +157,7 @@ impl Registry {
         let credential = table.links.get(&link).map(|link| link.credential);
         let run = Arc::new((credential, instance, run));
         let known = table.runs.entry(Arc::clone(&run)).or_insert_with(|| {
-            let progress = Arc::new(Mutex::new(Progress { link, last: 0 }));
+            let progress = Arc::new(Mutex::new(Progress { link, last: 0, shed: 0 }));
             Run { progress, left: None }
         });
         let progress = Arc::clone(&known.progress);

@@ -87,8 +87,6 @@ pub(super) struct Session {
     speaking: Option<Speaking>,
     devices: HashMap<u32, Spoken>,
     indexes: HashMap<DeviceUuid, u32>,
-    /// Reports that the agent gave up, as it last said.
-    shed: u64,
     logs: LogRelay,
     /// Bytes of lines that were taken in, and of those that the agent knows of.
     lines: u64,
@@ -111,7 +109,6 @@ impl Session {
             speaking: None,
             devices: HashMap::new(),
             indexes: HashMap::new(),
-            shed: 0,
             logs,
             lines: 0,
             lines_acked: 0,
@@ -364,8 +361,17 @@ impl Session {
             }
         }
         self.stats.took(samples, summaries);
-        self.stats.shed(reports.shed.saturating_sub(self.shed));
-        self.shed = self.shed.max(reports.shed);
+        let shed = reports.shed.saturating_sub(progress.shed);
+        if shed > 0 {
+            progress.shed = reports.shed;
+            self.stats.shed(shed);
+            let instance = self.name().0;
+            tracing::warn!(
+                instance,
+                shed,
+                "an agent gave up reports: the hub was away for too long"
+            );
+        }
         self.stats.refused(RefusedReason::UnknownDevice, unknown);
         self.stats.refused(RefusedReason::BadValue, admit.bad_values);
         self.stats.refused(RefusedReason::TooMany, admit.too_many);
@@ -378,7 +384,14 @@ impl Session {
 
     /// False where it is of a device that the agent does not speak for.
     fn numbered(&mut self, report: NumberedReport, admit: &mut Admit) -> bool {
-        match report.body {
+        admit.moved(report.clock_moved_ms);
+        let spoken = self.numbered_body(report.body, admit);
+        admit.moved(0);
+        spoken
+    }
+
+    fn numbered_body(&mut self, body: Option<numbered_report::Body>, admit: &mut Admit) -> bool {
+        match body {
             Some(numbered_report::Body::Summary(summary)) => {
                 let Some(spoken) = self.devices.get(&summary.device) else { return false };
                 if let Some(summary) = admit.summary(spoken.target, &summary) {

@@ -32,6 +32,8 @@ use super::{
 };
 use crate::Target;
 
+mod outage;
+
 const NOW: i64 = 1_795_000_000_000;
 
 fn wall() -> Timestamp {
@@ -138,7 +140,16 @@ impl Hub {
 
 /// The store's part: the key's number is the device's.
 fn take(session: &mut Session, message: &[u8]) -> Result<Option<HubMessage>, HubRefusal> {
-    match session.receive(&Bytes::copy_from_slice(message), wall(), Instant::now())? {
+    take_at(session, message, wall())
+}
+
+/// The same, at a time by the hub's clock.
+fn take_at(
+    session: &mut Session,
+    message: &[u8],
+    wall: Timestamp,
+) -> Result<Option<HubMessage>, HubRefusal> {
+    match session.receive(&Bytes::copy_from_slice(message), wall, Instant::now())? {
         Step::Nothing => Ok(None),
         Step::Say(say) => Ok(Some(say)),
         Step::Claim(claims) => {
@@ -154,7 +165,7 @@ fn take(session: &mut Session, message: &[u8]) -> Result<Option<HubMessage>, Hub
                 })
             });
             let stored = stored.collect();
-            Ok(Some(session.claimed(claims, stored, wall()).answer))
+            Ok(Some(session.claimed(claims, stored, wall).answer))
         }
     }
 }
@@ -354,7 +365,7 @@ proptest! {
             let summary = HostSummary {
                 device, from_ms: at, to_ms: sent_at, samples: 3, present, values,
             };
-            let numbered = NumberedReport { number: 1, body: Some(Body::Summary(summary)) };
+            let numbered = NumberedReport { number: 1, body: Some(Body::Summary(summary)), clock_moved_ms: at };
             let reports =
                 Reports { samples: vec![sample], numbered: vec![numbered], ..Reports::default() };
             let body = Some(agent_message::Body::Reports(reports));
@@ -470,7 +481,7 @@ fn a_message_of_countless_empty_parts_is_refused_unread() {
     // The same deeper down.
     let containers = vec![ContainerReport::default(); 400_000];
     let inventory = Body::Inventory(Inventory { device: 0, containers });
-    let numbered = vec![NumberedReport { number: 1, body: Some(inventory) }];
+    let numbered = vec![NumberedReport { number: 1, body: Some(inventory), ..Default::default() }];
     let bomb = message(agent_message::Body::Reports(Reports { numbered, ..Reports::default() }));
     assert!(take(&mut session, &bomb).unwrap_err().message.contains("parts"));
     let processes = HostProcesses { processes: vec![Default::default(); 400_000] };
@@ -518,7 +529,8 @@ async fn an_agent_speaks_for_its_own_devices_only_and_within_limits() {
     let strange = HostSample { device: 77, ..HostSample::default() };
     let other =
         ContainerReport { device: 9, container_id: vec![1; 32].into(), ..Default::default() };
-    let numbered = NumberedReport { number: 5, body: Some(Body::Container(other)) };
+    let numbered =
+        NumberedReport { number: 5, body: Some(Body::Container(other)), ..Default::default() };
     let reports =
         Reports { samples: vec![strange], numbered: vec![numbered], ..Reports::default() };
     let ack = take(&mut session, &message(agent_message::Body::Reports(reports))).unwrap().unwrap();
@@ -652,7 +664,8 @@ async fn a_number_counts_once_and_an_older_link_of_the_run_counts_no_more() {
             values: vec![number as f32; 3],
             ..HostSummary::default()
         };
-        let numbered = vec![NumberedReport { number, body: Some(Body::Summary(summary)) }];
+        let numbered =
+            vec![NumberedReport { number, body: Some(Body::Summary(summary)), clock_moved_ms: 0 }];
         message(agent_message::Body::Reports(Reports { numbered, ..Reports::default() }))
     };
     let ack = |answer: Option<HubMessage>| match answer.unwrap().body {

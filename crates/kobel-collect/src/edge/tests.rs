@@ -133,6 +133,20 @@ fn absent_values_are_left_out_of_a_summary() {
     assert_eq!(window.take(target()), None);
 }
 
+#[test]
+fn a_leap_of_the_time_begins_a_summary_anew() {
+    let mut window = Window::default();
+    let series = [Some(1.0); SERIES.len()];
+    let at = |second: i64| Timestamp::from_millis(1_795_000_000_000 + second * 1_000);
+    for (leap, kept) in [(86_400, 1), (-86_400, 1), (121, 1), (60, 11), (-60, 11)] {
+        (0..10).for_each(|second| window.add(at(second), &series));
+        window.add(at(9 + leap), &series);
+        let summary = window.take(target()).unwrap();
+        assert_eq!(summary.samples, kept, "{leap}");
+        assert!(summary.to.as_millis() - summary.from.as_millis() <= 120_000);
+    }
+}
+
 proptest! {
     /// Whatever the needs: while nobody watches each sample is in exactly one summary, its values
     /// are within the summary's, and no sample is sent twice or out of order.

@@ -4,6 +4,9 @@ use kobel_wire::{SERIES, Spread, Summary, Timestamp};
 
 use crate::Target;
 
+/// Two samples further apart than this are not of one while: the machine slept, or its clock was set.
+const APART_MS: i64 = 120_000;
+
 /// The least, the greatest and the sum of a series so far.
 #[derive(Debug, Clone, Copy)]
 struct Gathered {
@@ -24,8 +27,13 @@ pub struct Window {
 
 impl Window {
     /// Adds a sample's values, in the order of [`SERIES`]. An absent value is left out, and so is
-    /// one that is no number.
+    /// one that is no number. After a leap of the time what was gathered before it is given up: one
+    /// summary cannot have times of both.
     pub fn add(&mut self, at: Timestamp, values: &[Option<f64>; SERIES.len()]) {
+        let leap = |to: Timestamp| (at.as_millis() - to.as_millis()).abs() > APART_MS;
+        if self.span.is_some_and(|(_, to)| leap(to)) {
+            *self = Self::default();
+        }
         let (from, to) = self.span.unwrap_or((at, at));
         self.span = Some((from.min(at), to.max(at)));
         self.samples = self.samples.saturating_add(1);
