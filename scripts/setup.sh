@@ -47,6 +47,7 @@ for group in "$@"; do
       need redis-server redis-server
       need redis-sentinel redis-sentinel
       need haproxy haproxy
+      need systemd-analyze systemd
       ;;
     *) fail "unknown group $group; use build or test" ;;
   esac

@@ -1,5 +1,7 @@
 //! The command line holds together, and its reference page says what is true.
 
+mod deploy;
+
 use clap::{Command as ClapCommand, CommandFactory};
 
 use super::Cli;

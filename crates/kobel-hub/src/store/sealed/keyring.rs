@@ -62,7 +62,7 @@ impl Keyring {
             opened => opened.map_err(unusable)?,
         };
         let about = file.metadata().map_err(unusable)?;
-        if about.mode() & 0o077 != 0 {
+        if others_may_read(&about, own_user()) {
             return Err(SecretError::KeyFileOpen(path.to_owned(), about.mode() & 0o777));
         }
         let mut text = Zeroizing::new(String::new());
@@ -151,6 +151,17 @@ impl Keyring {
     }
 }
 
+/// Whether anybody may read the file but this process's user and root. Where it is not this user's
+/// own, its group is how this user reads it, as with a secret that Kubernetes mounts.
+fn others_may_read(file: &fs::Metadata, user: Option<u32>) -> bool {
+    let handed_over = user.is_some_and(|user| user != file.uid());
+    file.mode() & if handed_over { 0o037 } else { 0o077 } != 0
+}
+
+fn own_user() -> Option<u32> {
+    fs::metadata("/proc/self").ok().map(|own| own.uid())
+}
+
 fn new_key() -> Result<Key, SecretError> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(&mut *bytes).map_err(SecretError::Random)?;
@@ -216,6 +227,10 @@ mod tests {
         assert!(two.newest_only().open(&sealed, b"y").is_err());
         assert!(!format!("{ring:?}").contains(&STANDARD_NO_PAD.encode(*ring.0[0].bytes)));
 
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
+        let file = fs::metadata(&path).unwrap();
+        assert!(others_may_read(&file, Some(file.uid())) && others_may_read(&file, None));
+        assert!(!others_may_read(&file, Some(file.uid() + 1)), "handed over by its group");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let refused = Keyring::read(&path).unwrap_err().to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
