@@ -150,7 +150,13 @@ test("wrong configuration stops the start and says what would be right", async (
     await assert.rejects(hub.cli(...listen, "--ping-timeout", "soon"), /25s, 1m 30s or 12h/);
     await assert.rejects(hub.cli(...listen, "--config", "/no/such.toml"), /\/no\/such\.toml/);
     const cluster = { env: { ...hub.env, ENABLE_CLUSTERING: "true" } };
-    await assert.rejects(run(hub.binary, listen, cluster), /runs as one node/);
+    await assert.rejects(run(hub.binary, listen, cluster), /need a Redis.*--redis-url/);
+    cluster.env.REDIS_URL = "redis://:s3cret@127.0.0.1:1";
+    await assert.rejects(run(hub.binary, listen, cluster), (error) => {
+      assert.match(error.message, /SQLite.*cannot be shared.*KOBEL_DATABASE_URL/);
+      assert.doesNotMatch(error.message, /s3cret/);
+      return true;
+    });
     const busy = net.createServer().listen(port, "127.0.0.1");
     await new Promise((resolve) => busy.once("listening", resolve));
     await assert.rejects(hub.cli(...listen), /cannot listen on .*--listen/);

@@ -4,6 +4,7 @@
 //! the hub gets only what is well-formed or a ready refusal.
 
 use std::{
+    collections::HashMap,
     future::Future,
     mem,
     sync::{Arc, Mutex, PoisonError},
@@ -14,7 +15,7 @@ use kobel_fanout::{
     Handshake, Policy, SocketId,
 };
 use kobel_wire::{
-    Device, DeviceUuid,
+    Device, DeviceId, DeviceUuid,
     event::{Ack, ErrorBody, ErrorCode},
 };
 use serde_json::value::RawValue;
@@ -60,6 +61,8 @@ pub(crate) enum Request {
     AddDevices { devices: Vec<Device>, demand: Demand, done: oneshot::Sender<()> },
     LabelDevice { device: DeviceUuid, label: DeviceLabel },
     RemoveDevice { device: DeviceUuid },
+    Redirect { devices: Vec<DeviceUuid>, demand: Demand, unknown: oneshot::Sender<Vec<DeviceUuid>> },
+    OthersNeed { devices: HashMap<DeviceId, u8> },
     Devices { answer: oneshot::Sender<Vec<Device>> },
     Revoke { credential: CredentialId },
     Credentials { answer: oneshot::Sender<Vec<(CredentialId, Arc<Access>)>> },

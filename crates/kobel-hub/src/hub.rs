@@ -1,9 +1,9 @@
 //! The hub's task: one loop that owns the live state.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kobel_fanout::{DisconnectReason, Server};
-use kobel_wire::{Device, DeviceUuid, Timestamp, system::System};
+use kobel_wire::{Device, DeviceId, DeviceUuid, Timestamp, system::System};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     access::{Access, CredentialId},
+    cluster::Owned,
     demand::Demand,
     gate::{self, Authenticate, Gate, Request, Requests, ToHub},
-    ingest::Inbox,
+    ingest::{DeviceUpdate, Inbox, Ingest},
     live::{ByScope, Command, DeviceLabel, Live, LiveStats},
     logs::live::{Keeper, LogRequests},
 };
@@ -33,6 +34,27 @@ pub struct Hub {
     stats: watch::Sender<LiveStats>,
     own: watch::Sender<Option<System>>,
     keeper: Keeper,
+    tap: Option<Tap>,
+}
+
+/// What else is told of what the hub takes in: the other nodes of a cluster, of the devices that this
+/// one owns. Never waits: what is not taken yet is replaced by what is newer.
+pub struct Tap {
+    to: Ingest,
+    owned: watch::Receiver<Arc<Owned>>,
+}
+
+impl Tap {
+    /// Tells `to` of the devices that are owned.
+    pub fn new(to: Ingest, owned: watch::Receiver<Arc<Owned>>) -> Self {
+        Self { to, owned }
+    }
+
+    fn tell(&self, device: DeviceUuid, update: &DeviceUpdate) {
+        if self.owned.borrow().contains_key(&device) {
+            self.to.again(device, update);
+        }
+    }
 }
 
 /// A way to the running hub.
@@ -53,13 +75,18 @@ impl Hub {
         // A place for one: while the hub is busy, newer figures replace those that wait.
         let own = watch::Sender::new(None);
         let keeper = Keeper::new(Timestamp::now());
-        Self { live, requests, to_hub, stats, own, keeper }
+        Self { live, requests, to_hub, stats, own, keeper, tap: None }
     }
 
     /// Adds a device; what is needed of it is told by `demand`.
     pub fn add_device(&mut self, device: Device, demand: &Demand) {
         self.keeper.device(&device);
         self.live.add_device(device, demand.clone(), Instant::now(), Timestamp::now());
+    }
+
+    /// Tells `tap` too of what it takes in.
+    pub fn tap(&mut self, tap: Tap) {
+        self.tap = Some(tap);
     }
 
     /// The handler to start the fan-out with.
@@ -101,6 +128,9 @@ impl Hub {
                 reports = inbox.take() => {
                     let (now, wall) = (Instant::now(), Timestamp::now());
                     for (device, update) in reports {
+                        if let Some(tap) = &self.tap {
+                            tap.tell(device, &update);
+                        }
                         for request in self.keeper.report(device, &update) {
                             logs.send(request).await;
                         }
@@ -181,6 +211,10 @@ impl Hub {
                 }
                 self.live.remove_device(device, now, wall);
             }
+            Request::Redirect { devices, demand, unknown } => {
+                let _ = unknown.send(self.live.redirect(devices, &demand, now));
+            }
+            Request::OthersNeed { devices } => self.live.others_need(&devices),
             Request::Devices { answer } => {
                 // The asker may have gone; then nobody needs the answer.
                 let _ = answer.send(self.live.devices());
@@ -230,6 +264,23 @@ impl HubHandle {
     pub async fn remove_device(&self, device: DeviceUuid) {
         // A hub that has ended has no devices either.
         let _ = self.to_hub.queue.send(Request::RemoveDevice { device }).await;
+    }
+
+    /// Another source tells of these from now on, and `demand` is told what is needed of them; what is
+    /// known of them stands until it does. Gives those that are not known.
+    pub async fn redirect(&self, devices: Vec<DeviceUuid>, demand: &Demand) -> Vec<DeviceUuid> {
+        let (unknown, answer) = oneshot::channel();
+        let demand = demand.clone();
+        let _ = self.to_hub.queue.send(Request::Redirect { devices, demand, unknown }).await;
+        // A hub that has ended has no devices either.
+        answer.await.unwrap_or_default()
+    }
+
+    /// What other nodes need of the devices, by seconds; of those that are not named they need
+    /// nothing more than each 30 s.
+    pub async fn others_need(&self, devices: HashMap<DeviceId, u8>) {
+        // A hub that has ended has no devices either.
+        let _ = self.to_hub.queue.send(Request::OthersNeed { devices }).await;
     }
 
     /// Every device as it is known now.

@@ -151,6 +151,31 @@ impl Ingest {
         });
     }
 
+    /// What the hub took in already: for another one that is to take it in, too.
+    pub(crate) fn again(&self, device: DeviceUuid, update: &DeviceUpdate) {
+        if let Some(facts) = &update.facts {
+            self.facts(device, facts.clone());
+        }
+        if let Some(engine) = &update.engine {
+            self.engine(device, engine.clone());
+        }
+        if let Some((state, reason)) = &update.state {
+            self.state(device, *state, reason.clone());
+        }
+        if let Some(inventory) = &update.inventory {
+            self.inventory(device, inventory.clone());
+        }
+        for container in &update.containers {
+            self.container(container.clone());
+        }
+        for summary in &update.summaries {
+            self.summary(summary.clone());
+        }
+        if let Some(sample) = &update.sample {
+            self.sample(sample.clone());
+        }
+    }
+
     /// How often something newer replaced what still waited.
     pub fn replaced(&self) -> Replaced {
         let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);

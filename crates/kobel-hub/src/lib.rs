@@ -7,6 +7,7 @@
 //! Start reading at [`live`] (the rules, without I/O) and [`hub`] (the task that runs them).
 
 pub mod access;
+pub mod cluster;
 pub mod demand;
 pub mod gate;
 pub mod hub;

@@ -1,7 +1,7 @@
 //! What a device did over a while: the series of a sample, each with its least, mean and greatest
 //! value.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{DeviceId, DeviceUuid, Pressure, Sample, Timestamp};
 
@@ -50,7 +50,7 @@ impl Sample {
 }
 
 /// How far a value went over a while. `min <= mean <= max`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The least.
     pub min: f32,
@@ -61,7 +61,7 @@ pub struct Spread {
 }
 
 /// What a device did over a while in which nobody watched it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The device.
     pub device_uuid: DeviceUuid,

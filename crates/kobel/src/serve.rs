@@ -1,5 +1,6 @@
 //! `kobel serve`: puts the parts together, and takes them apart in order.
 
+mod cluster;
 mod farewell;
 mod fleet;
 mod signals;
@@ -13,17 +14,13 @@ use std::{
     time::Duration,
 };
 
-use kobel_collect::{
-    CollectStats, Target,
-    agent::AgentLinks,
-    docker::{DockerSource, Endpoints, logs::DockerLogs},
-    local::{self, CgroupSource, LocalSource},
-};
+use kobel_collect::{CollectStats, Target, agent::AgentLinks, local};
 use kobel_fanout::{Accept, Listen, Plain, Server, Vouch};
 use kobel_hub::{
+    cluster::BusError,
     demand::Demand,
     hub::Hub,
-    ingest::{self, Ingest},
+    ingest,
     logs::{
         live::{LogHub, LogSources},
         store::{Keep, LogStore, LogStoreTask},
@@ -31,15 +28,15 @@ use kobel_hub::{
     store::{SecretKeys, Store, StoreError, StoredDevice},
     system::Monitor,
 };
-use kobel_wire::{Device, DeviceState, Engine, EngineState, Facts, SourceKind, Timestamp};
+use kobel_wire::{Device, DeviceState, Engine, Facts, SourceKind, Timestamp};
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, ConfigError, Docker},
+    config::{Clustering, Config, ConfigError, Docker},
     data_folder::{self, DataFolderError},
-    devices::OverSsh,
-    http::{self, Guard, Readiness, Shared, Site, forward::Forward},
+    devices::{Here, OverSsh, not_looked_for},
+    http::{self, Guard, Readiness, Shared, Site},
     metrics::{self, Gather},
     sign_in::{self, Known, SignIn, Throttle},
     tls::{Tls, TlsError},
@@ -48,9 +45,6 @@ use crate::{
 use fleet::Fleet;
 pub(crate) use fleet::{Dial, FleetHandle, Pins, Reading};
 pub(crate) use signals::Signals;
-
-/// How often this machine is read.
-const PERIOD: Duration = Duration::from_secs(1);
 
 /// How long a printed sign-in link holds.
 pub(crate) const LINK_LIFETIME: Duration = Duration::from_secs(3600);
@@ -79,6 +73,9 @@ pub(crate) enum ServeError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}; choose another address by --listen")]
     Listen(SocketAddr, io::Error),
+    /// The nodes' Redis cannot be used.
+    #[error("cannot join the other nodes: {0}; see --redis-url")]
+    Redis(BusError),
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -109,7 +106,8 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         &config.allowed_hosts,
         &config.allowed_origins,
     );
-    let device = this_machine(&store, &facts).await.map_err(store_error)?;
+    let device =
+        this_machine(&store, &facts, config.cluster.as_ref()).await.map_err(store_error)?;
     let (ingest, inbox) = ingest::channel();
     let stats = Arc::new(CollectStats::default());
 
@@ -120,12 +118,31 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
 
     let mut hub = Hub::new(&epoch(), config.max_subscriptions);
     let demand = Demand::default();
-    hub.add_device(described(&device, facts, &config), &demand);
+    let hostname = facts.hostname.clone();
+    if config.cluster.is_none() {
+        hub.add_device(described(&device, facts, &config), &demand);
+    }
     let handle = hub.handle();
+    let mut fanout = config.fanout.clone();
+    let cluster = match &config.cluster {
+        None => None,
+        Some(clustering) => {
+            let joining = cluster::node(clustering, &config, &hostname, device.uuid)?;
+            fanout.node = joining.tag();
+            let (cluster, node) = joining.join(ingest.clone(), &mut hub);
+            // Its sources end before it leaves, or another node would begin too early.
+            let (leaving, handle) = (hub_end.clone(), handle.clone());
+            tasks.spawn(async move {
+                node.run(handle, leaving).await;
+                "the cluster's node"
+            });
+            Some(cluster)
+        }
+    };
     let known = Arc::new(Known::default());
     let sign_in = Arc::new(SignIn::new(store.clone(), guard.clone(), Arc::clone(&known)));
     let gate = Arc::new(hub.gate(sign_in, hub_end.clone()));
-    let server = Server::start(config.fanout.clone(), gate)?;
+    let server = Server::start(fanout, gate)?;
 
     let log_sources = LogSources::default();
     let (mut logs, log_requests) = LogHub::new(log_sources.clone(), config.redaction.clone());
@@ -143,6 +160,9 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         }
         None => None,
     };
+    if let Some(cluster) = &cluster {
+        logs = logs.clustered(Arc::new(cluster.logs().clone()));
+    }
     let log_volume = logs.volume();
     let following = logs.run(server.clone(), hub_end.clone());
     tasks.spawn(async {
@@ -161,20 +181,31 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         log_sources.clone(),
         sources.clone(),
     );
-    let ending = agents.clone();
+    let (ending, steward) = (agents.clone(), cluster.as_ref().map(|c| c.steward().clone()));
     tasks.spawn(async move {
+        if let Some(steward) = steward {
+            ending.clustered(steward).await;
+        }
         ending.ended().await;
         "the agent links"
     });
     let secret_keys = SecretKeys::in_file(&config.secret_key_file);
+    let here = Here {
+        docker: config.docker.clone(),
+        ingest: ingest.clone(),
+        logs: log_sources.clone(),
+        stats: Arc::clone(&stats),
+    };
     let dial = OverSsh {
         ingest: ingest.clone(),
         logs: log_sources.clone(),
         stats: Arc::clone(&stats),
         store: store.clone(),
         keys: secret_keys.clone(),
+        here: here.clone(),
     };
-    let fleet = Fleet::new(store.clone(), handle.clone(), log_sources.clone(), dial);
+    let fleet =
+        Fleet::new(store.clone(), handle.clone(), log_sources.clone(), dial, cluster.clone());
     let fleet_handle = fleet.handle();
     let keeping_step = fleet.run(sources.clone());
     tasks.spawn(async {
@@ -198,11 +229,19 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
         measuring.await;
         "the reading of the hub's own figures"
     });
-    let collected = Collected { ingest: &ingest, demand, logs: &log_sources, stats: &stats };
-    collect(&config, &device, collected, &sources, &mut tasks);
+    if cluster.is_none() {
+        let target = Target { device: device.uuid, id: device.id };
+        let reading = here.read(target, demand, sources.clone());
+        tasks.spawn(async {
+            reading.await;
+            "the reading of this machine"
+        });
+    }
 
-    // This hub is alone.
-    let forward: Option<Forward> = None;
+    let forward = match &cluster {
+        Some(cluster) => Some(cluster::forward(cluster, &config).await?),
+        None => None,
+    };
     let ready = Readiness::default();
     let shared = Arc::new(Shared {
         store: store.clone(),
@@ -223,10 +262,13 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
             log_store: log_store.clone(),
             agents: agents.clone(),
             forward: forward.clone(),
+            cluster: cluster.clone(),
         },
         log_store,
         agents,
         ready: ready.clone(),
+        cluster: cluster.clone(),
+        forward: forward.clone(),
     });
     let site = Site::new(guard, server.clone(), forward.clone(), shared);
     let vouch = forward.clone().map(|forward| Arc::new(forward) as Arc<dyn Vouch>);
@@ -263,6 +305,10 @@ pub(crate) async fn run(config: Config) -> Result<(), ServeError> {
 
     ready.set(false);
     let shutdown = async {
+        if let Some(cluster) = &cluster {
+            // Others take over what anybody can read, while this one still answers.
+            cluster.steward().drain().await;
+        }
         sources.cancel();
         // New sessions are refused by now; clients on polling come by once more for the farewell.
         server.shutdown(DRAIN, farewell::spread()).await;
@@ -317,19 +363,26 @@ fn listen<A: Accept>(
 
 /// This machine's identity; its machine-id(5) tells it from another one that the folder is moved
 /// to.
-async fn this_machine(store: &Store, facts: &Facts) -> Result<StoredDevice, StoreError> {
-    let key = local::machine_id().unwrap_or_default();
+async fn this_machine(
+    store: &Store,
+    facts: &Facts,
+    cluster: Option<&Clustering>,
+) -> Result<StoredDevice, StoreError> {
+    let key = match (local::machine_id(), cluster) {
+        (Some(id), _) => id,
+        // As in a container: all of them would be one machine.
+        (None, Some(cluster)) => cluster.name.clone().unwrap_or_else(|| facts.hostname.clone()),
+        (None, None) => String::new(),
+    };
     store.device(SourceKind::Local, &key, &facts.hostname, Timestamp::now()).await
 }
 
 fn described(device: &StoredDevice, facts: Facts, config: &Config) -> Device {
     let now = Timestamp::now();
-    let mut engine = Engine::unknown(now);
-    if config.docker == Docker::Off {
-        engine.state = EngineState::Absent;
-        engine.message =
-            Some("Docker is not looked for: the hub was started with --docker off".into());
-    }
+    let engine = match config.docker {
+        Docker::Off => not_looked_for(),
+        _ => Engine::unknown(now),
+    };
     Device {
         device_uuid: device.uuid,
         id: device.id,
@@ -343,56 +396,6 @@ fn described(device: &StoredDevice, facts: Facts, config: &Config) -> Device {
         facts,
         engine,
     }
-}
-
-/// Where what is read of this machine goes.
-struct Collected<'a> {
-    ingest: &'a Ingest,
-    demand: Demand,
-    logs: &'a LogSources,
-    stats: &'a Arc<CollectStats>,
-}
-
-fn collect(
-    config: &Config,
-    device: &StoredDevice,
-    to: Collected<'_>,
-    cancel: &CancellationToken,
-    tasks: &mut JoinSet<&'static str>,
-) {
-    let Collected { ingest, demand, logs, stats } = to;
-    let target = Target { device: device.uuid, id: device.id };
-    let source = LocalSource::new(target, ingest.clone(), demand, PERIOD, Arc::clone(stats));
-    let reading = source.run(cancel.clone());
-    tasks.spawn(async {
-        reading.await;
-        "the reading of this machine"
-    });
-    let endpoints = match &config.docker {
-        Docker::Off => return,
-        Docker::CgroupOnly => {
-            let source = CgroupSource::new(target, ingest.clone(), PERIOD, Arc::clone(stats));
-            let reading = source.run(cancel.clone());
-            tasks.spawn(async {
-                reading.await;
-                "the reading of cgroups"
-            });
-            return;
-        }
-        Docker::Auto => Endpoints::from_env(),
-        // Checked when the configuration was read.
-        Docker::At(address) => match Endpoints::only(address) {
-            Ok(endpoints) => endpoints,
-            Err(error) => return tracing::error!(%error, "the container engine's address"),
-        },
-    };
-    logs.set(device.uuid, Arc::new(DockerLogs::new(Arc::new(endpoints.clone()))));
-    let source = DockerSource::new(target, ingest.clone(), endpoints, Arc::clone(stats));
-    let reading = source.run(cancel.clone());
-    tasks.spawn(async {
-        reading.await;
-        "the reading of containers"
-    });
 }
 
 /// Names this run, so that a viewer's position in a stream of the run before is known to be old.

@@ -1,11 +1,16 @@
 //! The hub's side of the agent links: a task for each, around [`Session`].
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use kobel_hub::{
     access::{Access, CredentialId, Principal},
+    cluster::StewardHandle,
     demand::Demand,
     hub::HubHandle,
     ingest::Ingest,
@@ -65,6 +70,8 @@ struct Shared {
     logs: LogRelay,
     registry: Registry,
     stats: Arc<AgentStats>,
+    /// Where it is written down that this node owns what an agent speaks for here, in a cluster.
+    steward: OnceLock<StewardHandle>,
     /// One task for each link.
     tasks: TaskTracker,
     cancel: CancellationToken,
@@ -118,9 +125,33 @@ impl AgentLinks {
             logs: LogRelay::default(),
             registry: Registry::default(),
             stats: Arc::default(),
+            steward: OnceLock::new(),
             tasks: TaskTracker::new(),
             cancel,
         }))
+    }
+
+    /// This hub is a node of a cluster: an agent's devices are the node's that it has a link to, the
+    /// newest link's. Ends when it was cancelled.
+    pub async fn clustered(&self, steward: StewardHandle) {
+        let mut owners = steward.owners();
+        let watch = steward.clone();
+        // Said once.
+        let _ = self.0.steward.set(steward);
+        loop {
+            tokio::select! {
+                () = self.0.cancel.cancelled() => return,
+                changed = owners.changed() => {
+                    if changed.is_err() {
+                        return self.0.cancel.cancelled().await;
+                    }
+                }
+            }
+            let owners = owners.borrow_and_update().clone();
+            self.0
+                .registry
+                .lose(|device| owners.contains_key(&device) && watch.is_elsewhere(device));
+        }
     }
 
     /// Whether there is room for one more.
@@ -325,6 +356,9 @@ impl<S: Socket> LinkTask<'_, S> {
                 })?;
                 let admitted = self.session.claimed(claims, stored, wall);
                 let uuids: Vec<_> = admitted.devices.iter().map(|d| d.device_uuid).collect();
+                if let Some(steward) = self.shared.steward.get() {
+                    steward.link(uuids.clone()).await;
+                }
                 self.shared.hub.add_devices(admitted.devices, demand).await;
                 for device in &uuids {
                     if let Some(source) = self.session.log_source(*device) {

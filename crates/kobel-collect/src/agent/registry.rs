@@ -219,6 +219,17 @@ impl Registry {
             .collect()
     }
 
+    /// Links lose the devices of which that holds: they are spoken for elsewhere.
+    pub(super) fn lose(&self, lost: impl Fn(DeviceUuid) -> bool) {
+        let mut table = self.table();
+        let Table { devices, links, .. } = &mut *table;
+        for (device, owned) in devices.iter_mut().filter(|(device, _)| lost(**device)) {
+            if let Some(link) = owned.link.take().and_then(|link| links.get(&link)) {
+                link.mailbox.put(|letters| letters.lost.push(*device));
+            }
+        }
+    }
+
     /// How many devices a link speaks for.
     pub(super) fn devices(&self) -> u64 {
         self.table().devices.values().filter(|owned| owned.link.is_some()).count() as u64

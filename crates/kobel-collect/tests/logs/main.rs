@@ -75,6 +75,7 @@ impl Following {
             SourceEvent::Line(line) => line.text.clone(),
             SourceEvent::Marker(marker, _) => format!("{marker:?}"),
             SourceEvent::Missing(lines) => format!("{lines} missing"),
+            SourceEvent::Told(_) => "another node".into(),
         });
         told.collect()
     }
@@ -83,7 +84,7 @@ impl Following {
         let events = self.kept.0.lock().unwrap();
         let markers = events.iter().filter_map(|event| match event {
             SourceEvent::Marker(marker, _) => Some(*marker),
-            SourceEvent::Line(_) | SourceEvent::Missing(_) => None,
+            _ => None,
         });
         markers.collect()
     }

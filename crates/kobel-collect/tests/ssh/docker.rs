@@ -70,9 +70,8 @@ async fn containers_and_logs_are_as_good_as_local_ones() {
             let taken =
                 tokio::time::timeout(Duration::from_secs(30), lines.take()).await.unwrap().unwrap();
             for event in taken.events {
-                match event {
-                    SourceEvent::Line(line) => seen.push(line.text),
-                    SourceEvent::Marker(..) | SourceEvent::Missing(_) => {}
+                if let SourceEvent::Line(line) = event {
+                    seen.push(line.text);
                 }
             }
         }

@@ -110,7 +110,7 @@ impl Fleet {
     pub(crate) fn add(&mut self, device: Device, demand: Demand, now: Instant) {
         let needed = Needed::new(demand, now);
         if let Some(known) = self.devices.get_mut(&device.device_uuid) {
-            known.needed = needed;
+            known.needed = needed.after(&known.needed);
             known.seen = now;
             known.reported = (device.state, device.state_reason.clone());
             let Device { state, state_reason, state_since, .. } = known.device.clone();
@@ -382,6 +382,11 @@ impl LiveDevice {
             sample.state = state;
         }
         true
+    }
+
+    /// Another source tells of it from now on. It has its time to do so.
+    pub(crate) fn redirect(&mut self, demand: Demand, now: Instant) {
+        self.needed = Needed::new(demand, now).after(&self.needed);
     }
 
     /// Keeps summaries that are newer than what is known; gives the end of the last one.

@@ -8,7 +8,7 @@ use super::{
     delivery::Event,
     fleet::{Change, LiveDevice},
 };
-use crate::{logs::live::LogRequest, room::RoomName};
+use crate::{demand::Demand, logs::live::LogRequest, room::RoomName};
 
 /// What people call a device and how they sort it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,22 @@ impl Live {
             self.entry_event(uuid, now, wall);
             self.flush(now, wall);
         }
+    }
+
+    /// Another source tells of these from now on; what is known stands. Gives those that are not known.
+    pub fn redirect(
+        &mut self,
+        mut devices: Vec<DeviceUuid>,
+        demand: &Demand,
+        now: Instant,
+    ) -> Vec<DeviceUuid> {
+        devices.retain(|uuid| {
+            let Some(live) = self.fleet.device_mut(*uuid) else { return true };
+            live.redirect(demand.clone(), now);
+            self.stale.device(*uuid);
+            false
+        });
+        devices
     }
 
     /// Takes a device and its containers out; who watches them is told. What its source still

@@ -1,8 +1,12 @@
 //! What is needed of each device: the fastest that any of its viewers looks.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use kobel_wire::DeviceUuid;
+use kobel_wire::{DeviceId, DeviceUuid};
 use tokio::time::Instant;
 
 use super::{Live, Policy, Subject, fleet::LiveDevice, groups::Groups};
@@ -21,6 +25,8 @@ const LINGER: Duration = Duration::from_secs(5);
 pub(crate) struct Needed {
     demand: Demand,
     told: Need,
+    /// How often the viewers of other nodes need it, seconds.
+    others: Option<u8>,
     /// When it becomes what it is needed for now.
     lower_at: Option<Instant>,
     /// Since when its source owes samples as fast as it was told.
@@ -29,7 +35,12 @@ pub(crate) struct Needed {
 
 impl Needed {
     pub(crate) fn new(demand: Demand, now: Instant) -> Self {
-        Self { demand, told: Need::Unwatched, lower_at: None, since: now }
+        Self { demand, told: Need::Unwatched, others: None, lower_at: None, since: now }
+    }
+
+    /// In the place of the one before, of another source.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        Self { others: before.others, ..self }
     }
 
     /// What the source was told.
@@ -111,6 +122,19 @@ impl Live {
         }
     }
 
+    /// What other nodes need of the devices from now on, by seconds; of those that are not named
+    /// nothing.
+    pub fn others_need(&mut self, devices: &HashMap<DeviceId, u8>) {
+        let uuids: Vec<_> = self.fleet.uuids().collect();
+        for uuid in uuids {
+            let Some(live) = self.fleet.device_mut(uuid) else { continue };
+            let others = devices.get(&live.device.id).copied();
+            if std::mem::replace(&mut live.needed.others, others) != others {
+                self.stale.devices.insert(uuid);
+            }
+        }
+    }
+
     fn need(&mut self, uuid: DeviceUuid, now: Instant) {
         let (groups, policy) = (&self.delivery.groups, &*self.delivery.policy);
         let Some(live) = self.fleet.device_mut(uuid) else { return };
@@ -151,7 +175,7 @@ fn needed(
         .iter()
         .filter(|(access, _)| policy.may_see(access, Subject::Device(uuid)))
         .map(|(_, rate)| *rate);
-    match own.into_iter().chain(containers).chain(boards).min() {
+    match own.into_iter().chain(containers).chain(boards).chain(live.needed.others).min() {
         // Who looks twice a minute sees as much in a summary's sample.
         Some(seconds) if Duration::from_secs(seconds.into()) < UNWATCHED => {
             Need::of_seconds(seconds)

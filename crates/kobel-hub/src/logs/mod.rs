@@ -28,4 +28,4 @@ pub use group::{GROUP_BYTES, GROUP_LINES, Grouper};
 pub use position::{LogPosition, LogProgress, LogStart};
 pub use process::Processor;
 pub use redact::{Redaction, RedactionError, Rule};
-pub use source::{LogSink, Poke, RawLine, SourceEvent};
+pub use source::{LogSink, Poke, RawLine, SourceEvent, ToldLines};

@@ -32,6 +32,16 @@ impl Processor {
         self.seq
     }
 
+    /// Lets go of what is held back: another node gives it.
+    pub(crate) fn forget(&mut self) {
+        self.grouper.flush(&mut Vec::new());
+    }
+
+    /// Another node numbered up to this one.
+    pub(crate) fn told(&mut self, seq: Seq) {
+        self.seq = seq;
+    }
+
     /// Takes what a source told at `now`; adds what is complete to `out`. For lines that are missing
     /// numbers are skipped; who must tell which calls [`Processor::skip`] instead.
     pub fn push(&mut self, now: Instant, event: SourceEvent, out: &mut Vec<LogLine>) {
@@ -49,6 +59,8 @@ impl Processor {
                 self.grouper.flush(out);
                 out.push(marked(marker, at));
             }
+            // Entries already: not for here.
+            SourceEvent::Told(_) => return,
             SourceEvent::Missing(lines) => {
                 self.grouper.flush(out);
                 self.number(from, out);

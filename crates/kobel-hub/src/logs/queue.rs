@@ -43,7 +43,7 @@ impl Dropped {
 }
 
 /// What waited.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Taken {
     /// What was dropped before the events; nothing was dropped between or after them.
     pub dropped: Option<Dropped>,
@@ -100,6 +100,7 @@ fn size(event: &SourceEvent) -> usize {
     match event {
         SourceEvent::Line(line) => line.text.len(),
         SourceEvent::Marker(..) | SourceEvent::Missing(_) => 0,
+        SourceEvent::Told(told) => told.lines.iter().map(|line| line.raw().len()).sum(),
     }
 }
 
@@ -111,6 +112,10 @@ impl LogSink for LogSender {
             let bytes = size(&event);
             if matches!(event, SourceEvent::Line(_)) {
                 waiting.volume.lines += 1;
+                waiting.volume.bytes += bytes as u64;
+            }
+            if let SourceEvent::Told(told) = &event {
+                waiting.volume.lines += told.lines.len() as u64;
                 waiting.volume.bytes += bytes as u64;
             }
             if let SourceEvent::Missing(lines) = event {

@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use kobel_wire::log::{LogMarker, LogOutput, LogTime};
+use kobel_wire::{
+    event::Seq,
+    log::{LogLine, LogMarker, LogOutput, LogTime},
+};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+
+use super::LogPosition;
 
 /// A line as its source read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +26,7 @@ pub struct RawLine {
 }
 
 /// Something that a source tells of one stream, in its order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SourceEvent {
     /// A line.
     Line(RawLine),
@@ -28,6 +34,26 @@ pub enum SourceEvent {
     Marker(LogMarker, LogTime),
     /// So many lines, at least one, were dropped here on their way to the hub.
     Missing(u64),
+    /// What the node that owns the container's device made of its lines.
+    Told(Box<ToldLines>),
+}
+
+/// Entries of a log as the node that reads it numbered them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToldLines {
+    /// Names the numbering.
+    pub epoch: Arc<str>,
+    /// The newest number there is: what is between two entries, or behind the last, is missing.
+    pub seq: Seq,
+    /// Entries, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lines: Vec<Arc<LogLine>>,
+    /// How far the container's log was read up to `seq`; absent where an entry is not whole yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<LogPosition>,
+    /// The container's log has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 impl SourceEvent {
@@ -36,6 +62,7 @@ impl SourceEvent {
         match self {
             Self::Line(_) | Self::Marker(..) => 1,
             Self::Missing(lines) => *lines,
+            Self::Told(told) => told.lines.len() as u64,
         }
     }
 }

@@ -9,8 +9,8 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use clap::Args;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use kobel_hub::{
@@ -93,8 +93,17 @@ pub(super) struct Api {
 }
 
 impl Api {
-    /// Finds the hub, and makes a token where none is given.
+    /// Finds the hub, and makes a viewer's token where none is given.
     pub(super) async fn attach(which: &Which, common: &Common) -> Result<Self, super::CliError> {
+        Self::attach_as(which, common, Role::Viewer).await
+    }
+
+    /// Finds the hub, and makes a token of this role where none is given.
+    pub(super) async fn attach_as(
+        which: &Which,
+        common: &Common,
+        role: Role,
+    ) -> Result<Self, super::CliError> {
         let folder = config::data_folder_of(common);
         let here = |folder: &Path| which.hub.clone().unwrap_or_else(|| serve::link_base(folder));
         if let Some(token) = &which.token {
@@ -112,8 +121,8 @@ impl Api {
         let account = store.first_admin(now).await?;
         let request = TokenRequest {
             account: account.id,
-            name: &format!("logs-{}-{}", std::process::id(), now.as_millis()),
-            role: Role::Viewer,
+            name: &format!("command-{}-{}", std::process::id(), now.as_millis()),
+            role,
             devices: DeviceScope::All,
             lifetime: Some(TOKEN),
         };
@@ -128,6 +137,34 @@ impl Api {
         path: &str,
         parameters: &[(&str, String)],
     ) -> Result<Lines, ApiError> {
+        let query: String = parameters
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encode(value)))
+            .collect::<Vec<_>>()
+            .join("&");
+        let accept = "application/x-ndjson";
+        self.request(Method::GET, &format!("{path}?{query}"), accept, Bytes::new()).await
+    }
+
+    /// Asks for one JSON value; `body` is JSON, or empty.
+    pub(super) async fn json(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Value, ApiError> {
+        let mut answer = self.request(method, path, "application/json", body.into()).await?;
+        let nothing = || ApiError::Broken(self.url.clone(), "its answer is empty".into());
+        answer.next().await?.ok_or_else(nothing)
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        accept: &str,
+        body: Bytes,
+    ) -> Result<Lines, ApiError> {
         let uri: Uri = self.url.parse().map_err(|_| ApiError::Url(self.url.clone()))?;
         let wrong = || ApiError::Url(self.url.clone());
         let (host, tls) = match (uri.host(), uri.scheme_str()) {
@@ -140,18 +177,16 @@ impl Api {
         let unreachable = |error| ApiError::Unreachable(self.url.clone(), error);
         let connecting = timeout(CONNECT, TcpStream::connect((name.as_str(), port)));
         let tcp = connecting.await.map_err(io::Error::from).flatten().map_err(unreachable)?;
-        let query: String = parameters
-            .iter()
-            .map(|(name, value)| format!("{name}={}", encode(value)))
-            .collect::<Vec<_>>()
-            .join("&");
         let base = uri.path().trim_end_matches('/');
         let authority = uri.authority().map_or("", |authority| authority.as_str());
-        let request = Request::get(format!("{base}{path}?{query}"))
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{base}{path}"))
             .header(header::HOST, authority)
             .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
-            .header(header::ACCEPT, "application/x-ndjson")
-            .body(Empty::new())
+            .header(header::ACCEPT, accept)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
             .map_err(|error| ApiError::Broken(self.url.clone(), error.to_string()))?;
         if tls {
             let name = ServerName::try_from(name).map_err(|_| wrong())?;
@@ -165,7 +200,7 @@ impl Api {
     async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: S,
-        request: Request<Empty<Bytes>>,
+        request: Request<Full<Bytes>>,
     ) -> Result<Lines, ApiError> {
         let broken = |error: hyper::Error| ApiError::Broken(self.url.clone(), error.to_string());
         let (mut sender, connection) =
@@ -259,7 +294,7 @@ fn connector() -> io::Result<TlsConnector> {
 }
 
 /// A value of a query (RFC 3986, 2.1).
-fn encode(value: &str) -> String {
+pub(super) fn encode(value: &str) -> String {
     let mut out = String::with_capacity(value.len());
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -5,6 +5,7 @@ mod api;
 mod device;
 mod link;
 mod logs;
+mod node;
 mod search;
 mod secret;
 mod simulate;
@@ -101,6 +102,9 @@ enum Command {
     /// Find lines in the logs of all containers
     #[command(after_help = search::EXAMPLES)]
     Search(search::Search),
+    /// The nodes that act as one hub
+    #[command(subcommand)]
+    Node(node::Command),
     /// Report this machine and its containers to a hub elsewhere
     #[command(after_help = agent::EXAMPLES)]
     Agent(Box<agent::Agent>),
@@ -244,6 +248,7 @@ impl Cli {
                 Ok(serve::run(config).await?)
             }
             Command::Logs(logs) => Box::pin(logs.run(&self.common)).await,
+            Command::Node(command) => Box::pin(command.run(&self.common)).await,
             Command::Search(search) => Box::pin(search.run(&self.common)).await,
             Command::Agent(agent) => Box::pin(agent.run(&self.common)).await,
             Command::Simulate(simulate) => Box::pin(simulate.run(&self.common)).await,

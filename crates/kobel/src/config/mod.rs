@@ -1,6 +1,7 @@
 //! Configuration: flags over `KOBEL_*` variables over `kobel.toml`, read once and checked as a
 //! whole.
 
+mod cluster;
 mod options;
 mod redact;
 mod values;
@@ -17,6 +18,7 @@ use kobel_hub::{
     store::{Database, DatabaseUrlError, PostgresUrl},
 };
 
+pub(crate) use cluster::Clustering;
 pub(crate) use options::{Common, Docker, LogFormat, ServeOptions, Switch};
 pub(crate) use values::{HostName, Origin, SecretText, Size, Span};
 
@@ -87,6 +89,8 @@ pub(crate) struct Config {
     pub session_lifetime: Duration,
     /// The most rooms one socket may be in.
     pub max_subscriptions: usize,
+    /// The other nodes, where this is one of several.
+    pub cluster: Option<Clustering>,
     /// The fan-out.
     pub fanout: kobel_fanout::Config,
     /// The listener.
@@ -110,10 +114,6 @@ impl Config {
         database: Database,
         options: ServeOptions,
     ) -> Result<Self, ConfigError> {
-        if options.enable_clustering.unwrap_or(false) {
-            let message = "this version runs as one node: take ENABLE_CLUSTERING=true away";
-            return Err(ConfigError::Contradiction(message.into()));
-        }
         let tls = match (options.tls_cert, options.tls_key) {
             (Some(cert), Some(key)) => Some(tls::Files { cert, key }),
             (None, None) => None,
@@ -172,6 +172,19 @@ impl Config {
             let message = "log-store-size: use 10MB or more, or turn the store off by log-store";
             return Err(ConfigError::Contradiction(message.into()));
         }
+        let listen = options.listen.unwrap_or_else(default_listen);
+        let is_https = tls.is_some();
+        let cluster = match options.enable_clustering.unwrap_or(false) {
+            false => None,
+            true => Some(cluster::resolve(
+                options.redis_url,
+                options.cluster_prefix,
+                options.node_name,
+                options.node_url,
+                (listen, is_https),
+                &database,
+            )?),
+        };
         let redacts = options.log_redact.unwrap_or(Switch::On) == Switch::On;
         let redaction = redact::redaction(redacts, options.logs.unwrap_or_default())
             .map_err(|error| ConfigError::Contradiction(format!("logs.redact: {error}")))?;
@@ -179,7 +192,8 @@ impl Config {
         Ok(Self {
             log_store: stores.then_some(keep),
             redaction,
-            listen: options.listen.unwrap_or_else(default_listen),
+            listen,
+            cluster,
             secret_key_file: secret_key_file(&data, options.secret_key_file),
             data,
             database,

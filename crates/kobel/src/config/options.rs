@@ -10,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, ValueEnum};
 use kobel_fanout::Network;
+use kobel_hub::cluster::ClusterUrl;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{HostName, Origin, SecretText, Size, Span, redact::Logs};
@@ -205,9 +206,33 @@ pub(crate) struct ServeOptions {
     #[arg(long, value_name = "COUNT", env = "KOBEL_EVENTS_PER_SECOND")]
     pub events_per_second: Option<u32>,
 
-    // Known so that its absence here is said, not silently ignored.
-    #[arg(long, hide = true, env = "ENABLE_CLUSTERING")]
+    /// Whether this is one of several nodes that act as one. They need a Redis, by --redis-url, and a
+    /// PostgreSQL, by --database-url [default: false]
+    #[arg(long, value_name = "BOOL", env = "ENABLE_CLUSTERING")]
     pub enable_clustering: Option<bool>,
+
+    /// The Redis (or Valkey) between the nodes, such as redis://:password@redis.example:6379;
+    /// rediss:// with TLS; redis+sentinel://host:26379,host:26379/mymaster; and
+    /// redis+cluster://host:6379,host:6379. REDIS_URL is read, too. A password belongs into the
+    /// variable or the file: other users of the machine see command lines
+    #[arg(long, value_name = "URL", env = "KOBEL_REDIS_URL", hide_env_values = true,
+        value_parser = redis_url)]
+    #[serde(default, deserialize_with = "redis")]
+    pub redis_url: Option<ClusterUrl>,
+
+    /// What the names of keys and channels in Redis begin with: another word for each cluster that
+    /// shares a Redis [default: kobel:]
+    #[arg(long, value_name = "TEXT", env = "KOBEL_CLUSTER_PREFIX")]
+    pub cluster_prefix: Option<String>,
+
+    /// What this node is called [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "KOBEL_NODE_NAME")]
+    pub node_name: Option<String>,
+
+    /// Where the other nodes reach this one [default: the address of --listen, where that is none
+    /// of all networks]
+    #[arg(long, value_name = "ORIGIN", env = "KOBEL_NODE_URL")]
+    pub node_url: Option<Origin>,
 }
 
 impl ServeOptions {
@@ -250,6 +275,10 @@ impl ServeOptions {
             max_subscriptions: self.max_subscriptions.or(file.max_subscriptions),
             events_per_second: self.events_per_second.or(file.events_per_second),
             enable_clustering: self.enable_clustering.or(file.enable_clustering),
+            redis_url: self.redis_url.or(file.redis_url),
+            cluster_prefix: self.cluster_prefix.or(file.cluster_prefix),
+            node_name: self.node_name.or(file.node_name),
+            node_url: self.node_url.or(file.node_url),
         }
     }
 }
@@ -313,6 +342,16 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("{text:?} is no address with a port: write it as 127.0.0.1:8000 or [::1]:8000")
     })
+}
+
+fn redis_url(text: &str) -> Result<ClusterUrl, String> {
+    // Not the text itself: a password may stand in it.
+    text.parse().map_err(|error| format!("it is no address of Redis: {error}"))
+}
+
+fn redis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ClusterUrl>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    redis_url(&text).map(Some).map_err(de::Error::custom)
 }
 
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {

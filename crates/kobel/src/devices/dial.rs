@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kobel_collect::{
-    CollectStats, Target,
+    CollectStats, Target, local,
     ssh::{Ignore, SshReports, SshSource},
 };
 use kobel_hub::{
@@ -12,11 +12,11 @@ use kobel_hub::{
     logs::live::LogSources,
     store::{SecretKeys, Store, StoreError, inventory::DeviceRecord},
 };
-use kobel_wire::DeviceState;
+use kobel_wire::{DeviceState, SourceKind};
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-use super::spec::dialled;
+use super::{here::Here, spec::dialled};
 use crate::serve::{Dial, Pins, Reading};
 
 /// Makes sources that read over SSH.
@@ -32,6 +32,8 @@ pub(crate) struct OverSsh {
     pub(crate) store: Store,
     /// What those are sealed with.
     pub(crate) keys: SecretKeys,
+    /// Reads this machine, which in a cluster is a device like others.
+    pub(crate) here: Here,
 }
 
 impl Dial for OverSsh {
@@ -42,6 +44,15 @@ impl Dial for OverSsh {
         pins: Pins,
         cancel: CancellationToken,
     ) -> Reading {
+        if device.source == SourceKind::Local {
+            let target = Target { device: device.device_uuid, id: device.id };
+            let here = self.here.clone();
+            return Box::pin(async move {
+                here.ingest.facts(target.device, local::facts());
+                here.ingest.state(target.device, DeviceState::Online, None);
+                here.read(target, demand, cancel).await;
+            });
+        }
         let (this, device) = (self.clone(), device.clone());
         Box::pin(async move {
             let uuid = device.device_uuid;

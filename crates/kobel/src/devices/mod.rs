@@ -2,6 +2,7 @@
 //! them.
 
 mod dial;
+mod here;
 mod hub_key;
 pub(crate) mod import;
 pub(crate) mod probe;
@@ -9,4 +10,5 @@ pub(crate) mod spec;
 pub(crate) mod ssh_config;
 
 pub(crate) use dial::OverSsh;
+pub(crate) use here::{Here, not_looked_for};
 pub(crate) use hub_key::HubKey;

@@ -6,15 +6,12 @@ pub(crate) mod cookie;
 mod devices;
 mod enrollments;
 mod error;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "nothing makes one before clusters are configured")
-)]
 pub(crate) mod forward;
 mod front;
 mod guard;
 mod log_volume;
 mod logs;
+mod nodes;
 mod openapi;
 mod page;
 mod session;
@@ -38,6 +35,7 @@ use hyper::body::Incoming;
 use kobel_collect::agent::AgentLinks;
 use kobel_fanout::Server;
 use kobel_hub::{
+    cluster::Cluster,
     hub::HubHandle,
     logs::store::LogStore,
     store::{SecretKeys, Store},
@@ -94,6 +92,10 @@ pub(crate) struct Shared {
     pub metrics: Gather,
     /// Whether the hub is ready for viewers.
     pub ready: Readiness,
+    /// The other nodes, where this is one of several.
+    pub cluster: Option<Cluster>,
+    /// The way to them.
+    pub forward: Option<Forward>,
 }
 
 /// Places of tests of devices, as many as may run at once.
@@ -134,6 +136,8 @@ impl Site {
             .route("/devices/{uuid}/revoke-key", post(devices::revoke_key))
             .route("/enrollments", post(enrollments::create))
             .route("/enrollments/{id}", get(enrollments::show))
+            .route("/nodes", get(nodes::list))
+            .route("/nodes/{node}", put(nodes::set))
             .route("/openapi.json", get(openapi::show))
             .route("/logs/search", get(logs::search))
             .route("/logs/streams", get(logs::streams))

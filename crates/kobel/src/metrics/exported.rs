@@ -8,6 +8,7 @@ use kobel_collect::{
 };
 use kobel_fanout::{Histogram, Latency, Snapshot};
 use kobel_hub::{
+    cluster::ClusterStats,
     ingest::Replaced,
     live::LiveStats,
     logs::{
@@ -39,6 +40,7 @@ pub(crate) struct Exported {
     pub log_store: Option<StoreFigures>,
     pub agents: AgentSnapshot,
     pub forward: Option<Figures>,
+    pub cluster: Option<ClusterStats>,
     pub process: ProcessReading,
 }
 
@@ -103,6 +105,7 @@ impl Collector for Exported {
         self.collect(&mut out)?;
         self.agents(&mut out)?;
         self.logs(&mut out)?;
+        self.nodes(&mut out)?;
         self.cluster(&mut out)?;
         self.process(&mut out)
     }
@@ -332,6 +335,32 @@ impl Exported {
             metric.encode_family(&labels(one))?.encode_gauge(&(one.lag_ms as f64 / 1e3))?;
         }
         Ok(())
+    }
+
+    fn nodes(&self, out: &mut Out<'_>) -> fmt::Result {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        out.gauge("kobel_cluster_nodes", "Nodes that live", cluster.nodes)?;
+        out.gauge("kobel_cluster_owned_devices", "Devices that this node reads", cluster.owned)?;
+        let help = "Whether this node reaches Redis";
+        out.gauge("kobel_cluster_redis_up", help, u64::from(cluster.is_connected))?;
+        let help = "Whether this node may read devices";
+        out.gauge("kobel_cluster_lease_held", help, u64::from(cluster.has_lease))?;
+        let help = "Connections to Redis that were made";
+        out.counter("kobel_cluster_redis_connections", help, cluster.connections)?;
+        out.counter("kobel_cluster_redis_commands", "Commands to Redis", cluster.commands)?;
+        let help = "Commands to Redis that failed";
+        out.counter("kobel_cluster_redis_errors", help, cluster.failed)?;
+        let help = "Bytes that were told other nodes";
+        out.counter("kobel_cluster_published_bytes", help, cluster.bytes_out)?;
+        let help = "Messages of other nodes";
+        out.counter("kobel_cluster_received_messages", help, cluster.messages_in)?;
+        out.counter("kobel_cluster_received_bytes", "Their bytes", cluster.bytes_in)?;
+        let help = "Messages of other nodes that came too fast and were read again";
+        out.counter("kobel_cluster_dropped_messages", help, cluster.dropped)?;
+        let help = "How long Redis took for the last beat";
+        let name = "kobel_cluster_redis_seconds";
+        let mut metric = out.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&(cluster.redis_us as f64 / 1e6))
     }
 
     fn cluster(&self, out: &mut Out<'_>) -> fmt::Result {

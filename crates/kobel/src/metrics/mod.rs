@@ -11,6 +11,7 @@ use std::sync::Arc;
 use kobel_collect::{CollectStats, agent::AgentLinks};
 use kobel_fanout::Server;
 use kobel_hub::{
+    cluster::Cluster,
     hub::HubHandle,
     ingest::Ingest,
     logs::{live::LogVolume, store::LogStore},
@@ -40,6 +41,8 @@ pub(crate) struct Gather {
     pub agents: AgentLinks,
     /// The way to other nodes, where there are any.
     pub forward: Option<Forward>,
+    /// Those nodes.
+    pub cluster: Option<Cluster>,
 }
 
 impl Gather {
@@ -54,6 +57,7 @@ impl Gather {
             log_store: self.log_store.as_ref().map(LogStore::figures),
             agents: self.agents.snapshot(),
             forward: self.forward.as_ref().map(Forward::figures),
+            cluster: self.cluster.as_ref().map(Cluster::stats),
             process: process::read(),
         };
         let mut registry = Registry::default();

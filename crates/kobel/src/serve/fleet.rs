@@ -13,6 +13,7 @@ use std::{
 };
 
 use kobel_hub::{
+    cluster::{Cluster, Eligible, NodeId, Owned},
     demand::Demand,
     hub::HubHandle,
     live::DeviceLabel,
@@ -24,7 +25,7 @@ use kobel_hub::{
 };
 use kobel_wire::{Device, DeviceState, DeviceUuid, Engine, Facts, SourceKind, Timestamp};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -93,9 +94,13 @@ pub(crate) struct Fleet<D> {
     hub: HubHandle,
     logs: LogSources,
     dial: D,
+    /// The other nodes: this one reads the devices that it owns, and keeps what they tell of theirs.
+    cluster: Option<Cluster>,
     handle: FleetHandle,
     /// The newest change that is live.
     seen: Option<i64>,
+    /// The inventory as of then.
+    devices: Vec<DeviceRecord>,
     known: HashMap<DeviceUuid, Known>,
     running: JoinSet<()>,
     /// New host keys. Full: a source goes on without, and tells of it when it connects again.
@@ -106,6 +111,21 @@ pub(crate) struct Fleet<D> {
 struct Known {
     label: DeviceLabel,
     reading: Option<Running>,
+    /// It is kept as another node tells it.
+    is_replica: bool,
+}
+
+/// What is done about a device here.
+#[derive(PartialEq)]
+enum Role {
+    /// Nobody reads it.
+    Off,
+    /// It is read here, so.
+    Run(Box<Wanted>),
+    /// Something else brings what is known of it: this machine's source, an agent's link.
+    Elsewhere,
+    /// Another node owns it.
+    Replica,
 }
 
 /// A source that runs, and what it was made for.
@@ -142,26 +162,31 @@ impl Running {
 }
 
 impl Wanted {
-    fn of(device: &DeviceRecord) -> Option<Self> {
-        if device.source != SourceKind::Ssh || !device.spec.enabled {
-            return None;
-        }
+    fn of(device: &DeviceRecord) -> Self {
         // What people call it and write of it changes nothing of how it is read.
         let DeviceSpec { address, options, ssh, enabled, .. } = device.spec.clone();
         let spec = DeviceSpec { address, options, ssh, enabled, ..DeviceSpec::default() };
-        Some(Self { spec, secrets: device.secrets.iter().map(|secret| secret.row).collect() })
+        Self { spec, secrets: device.secrets.iter().map(|secret| secret.row).collect() }
     }
 }
 
 impl<D: Dial> Fleet<D> {
-    pub(crate) fn new(store: Store, hub: HubHandle, logs: LogSources, dial: D) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        hub: HubHandle,
+        logs: LogSources,
+        dial: D,
+        cluster: Option<Cluster>,
+    ) -> Self {
         Self {
             store,
             hub,
             logs,
             dial,
+            cluster,
             handle: FleetHandle::default(),
             seen: None,
+            devices: Vec::new(),
             known: HashMap::new(),
             running: JoinSet::new(),
             pins: mpsc::channel(1_024),
@@ -178,9 +203,19 @@ impl<D: Dial> Fleet<D> {
         let mut tick = interval(EACH);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.store.changes();
+        let mut owned = self
+            .cluster
+            .as_ref()
+            .map(|cluster| (cluster.steward().owned(), cluster.steward().owners()));
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
+                () = moved(&mut owned) => {
+                    let devices = std::mem::take(&mut self.devices);
+                    self.keep_step(&devices, &[], &cancel).await;
+                    self.devices = devices;
+                    continue;
+                }
                 () = self.handle.0.notified() => changes.again(),
                 Some(ended) = self.running.join_next() => {
                     if let Err(error) = ended {
@@ -224,7 +259,8 @@ impl<D: Dial> Fleet<D> {
         }
         // Before the list: what is changed after it is looked at again.
         let last = self.store.last_change().await?;
-        if self.seen == Some(last) {
+        // An agent's device that another node met has no line there.
+        if self.seen == Some(last) && self.cluster.is_none() {
             return Ok(());
         }
         let devices = self.store.inventory(Listed::Present).await?;
@@ -233,7 +269,19 @@ impl<D: Dial> Fleet<D> {
             // At the start all are tried anyway.
             None => Vec::new(),
         };
+        if let Some(cluster) = &self.cluster {
+            let eligible = |device: &DeviceRecord| {
+                let eligible = match device.source {
+                    // Nobody reads it anywhere.
+                    SourceKind::Ssh if !device.spec.enabled => return None,
+                    source => Eligible::of(source, device.device_uuid),
+                };
+                Some((device.device_uuid, eligible))
+            };
+            cluster.steward().devices(devices.iter().filter_map(eligible).collect()).await;
+        }
         self.keep_step(&devices, &retried, cancel).await;
+        self.devices = devices;
         self.seen = Some(last);
         Ok(())
     }
@@ -268,6 +316,9 @@ impl<D: Dial> Fleet<D> {
                 if let Some(reading) = known.reading {
                     reading.cancel.cancel();
                 }
+                if let (Some(cluster), true) = (&self.cluster, known.is_replica) {
+                    cluster.replicas().drop(vec![uuid]).await;
+                }
             }
             self.logs.remove(uuid);
             self.hub.remove_device(uuid).await;
@@ -301,26 +352,55 @@ impl<D: Dial> Fleet<D> {
         cancel: &CancellationToken,
     ) -> bool {
         let uuid = device.device_uuid;
-        let known =
-            self.known.entry(uuid).or_insert_with(|| Known { label: label.clone(), reading: None });
+        let role = self.role(device);
+        let known = self.known.entry(uuid).or_insert_with(|| Known {
+            label: label.clone(),
+            reading: None,
+            is_replica: false,
+        });
         known.label = label.clone();
-        let wanted = Wanted::of(device);
-        match (&known.reading, &wanted) {
-            (None, None) => return false,
-            (Some(reading), Some(wanted)) if reading.is_for(wanted) && !again => return false,
+        match (&known.reading, &role) {
+            (None, Role::Off | Role::Elsewhere) if !known.is_replica => return false,
+            (None, Role::Replica) if known.is_replica => return false,
+            (Some(reading), Role::Run(wanted)) if reading.is_for(wanted) && !again => return false,
             _ => {}
         }
         let before = known.reading.take().map(|reading| {
             reading.cancel.cancel();
             reading.ended
         });
-        let Some(wanted) = wanted else {
-            self.logs.remove(uuid);
-            self.hub.remove_device(uuid).await;
-            return false;
+        let was_replica = std::mem::replace(&mut known.is_replica, role == Role::Replica);
+        if let (Some(cluster), true) = (&self.cluster, was_replica && role != Role::Replica) {
+            cluster.replicas().drop(vec![uuid]).await;
+        }
+        let wanted = match role {
+            Role::Run(wanted) => *wanted,
+            Role::Elsewhere => return false,
+            Role::Off => {
+                self.logs.remove(uuid);
+                self.hub.remove_device(uuid).await;
+                self.say_ended(uuid, before);
+                return false;
+            }
+            Role::Replica => {
+                if let Some(cluster) = self.cluster.clone() {
+                    self.logs.set(uuid, cluster.logs().of(uuid));
+                    let replicas = cluster.replicas();
+                    let demand = replicas.demand();
+                    if !self.hub.redirect(vec![uuid], demand).await.is_empty() {
+                        self.hub.add_devices(vec![elsewhere(device)], demand).await;
+                    }
+                    replicas.follow(vec![(uuid, device.id)]).await;
+                }
+                self.say_ended(uuid, before);
+                return false;
+            }
         };
         let demand = Demand::default();
-        self.hub.add_devices(vec![connecting(device)], &demand).await;
+        // What another node told of it stands until its source here says otherwise.
+        if !was_replica || !self.hub.redirect(vec![uuid], &demand).await.is_empty() {
+            self.hub.add_devices(vec![connecting(device)], &demand).await;
+        }
         let cancel = cancel.child_token();
         let (end, ended) = oneshot::channel();
         let told: Arc<Mutex<HashSet<_>>> = Arc::default();
@@ -340,9 +420,66 @@ impl<D: Dial> Fleet<D> {
             }
             source.await;
         });
-        known.reading = Some(Running { made_for: wanted, cancel, ended, told });
+        if let Some(known) = self.known.get_mut(&uuid) {
+            known.reading = Some(Running { made_for: wanted, cancel, ended, told });
+        }
         true
     }
+
+    /// What is done about a device here.
+    fn role(&self, device: &DeviceRecord) -> Role {
+        if device.source == SourceKind::Ssh && !device.spec.enabled {
+            return Role::Off;
+        }
+        let Some(cluster) = &self.cluster else {
+            return match device.source {
+                SourceKind::Ssh => Role::Run(Box::new(Wanted::of(device))),
+                _ => Role::Elsewhere,
+            };
+        };
+        let (uuid, steward) = (device.device_uuid, cluster.steward());
+        match device.source {
+            // What an agent says here is good whether Redis answers or not, until it says it elsewhere.
+            SourceKind::Agent | SourceKind::Simulated if steward.is_elsewhere(uuid) => {
+                Role::Replica
+            }
+            SourceKind::Agent | SourceKind::Simulated => Role::Elsewhere,
+            // This machine, too, may be another node's on it.
+            SourceKind::Ssh | SourceKind::Local if steward.owns(uuid) => {
+                Role::Run(Box::new(Wanted::of(device)))
+            }
+            SourceKind::Ssh | SourceKind::Local => Role::Replica,
+        }
+    }
+
+    /// Says that the source of a device has ended, once it has: another node may begin.
+    fn say_ended(&mut self, device: DeviceUuid, ended: Option<oneshot::Receiver<()>>) {
+        let (Some(cluster), Some(ended)) = (self.cluster.clone(), ended) else { return };
+        self.running.spawn(async move {
+            let _ = ended.await;
+            cluster.steward().ended(device).await;
+        });
+    }
+}
+
+/// What another node owns, and what this one does.
+type Places = (watch::Receiver<Arc<Owned>>, watch::Receiver<Arc<HashMap<DeviceUuid, NodeId>>>);
+
+/// Another node's devices, or this one's, became so.
+async fn moved(places: &mut Option<Places>) {
+    match places {
+        Some((owned, owners)) if owned.has_changed().is_ok() => tokio::select! {
+            _ = owned.changed() => {}
+            _ = owners.changed() => {}
+        },
+        _ => std::future::pending().await,
+    }
+}
+
+/// A device of which another node has not told yet.
+fn elsewhere(device: &DeviceRecord) -> Device {
+    let reason = Some("No node of the cluster has told of it yet".into());
+    Device { state_reason: reason, ..connecting(device) }
 }
 
 /// A device that nothing is known of yet.

@@ -69,6 +69,8 @@ pub(super) fn record(event: SourceEvent) -> LogRecord {
             LogRecord { at_ns: at.as_nanos(), what: Some(What::Event(kind.into())), cut: 0 }
         }
         SourceEvent::Missing(lines) => missing(lines),
+        // No source of an agent gives any.
+        SourceEvent::Told(told) => missing(told.lines.len() as u64),
     }
 }
 

@@ -153,7 +153,7 @@ impl LogRelay {
                     follow.progress.line(line.at);
                 }
                 SourceEvent::Missing(_) => follow.lost = true,
-                SourceEvent::Marker(..) => {}
+                SourceEvent::Marker(..) | SourceEvent::Told(_) => {}
             }
         }
         follow.sink.take(&mut events);

@@ -183,6 +183,6 @@ async fn pass(follow: u64, lines: &LogReceiver, send: &mpsc::Sender<LogChunk>) -
 fn size_of(event: &SourceEvent) -> usize {
     match event {
         SourceEvent::Line(line) => line.text.len() + 16,
-        SourceEvent::Marker(..) | SourceEvent::Missing(_) => 16,
+        SourceEvent::Marker(..) | SourceEvent::Missing(_) | SourceEvent::Told(_) => 16,
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use kobel_fanout::Server;
 use kobel_wire::{
-    Timestamp,
+    DeviceUuid, Timestamp,
     event::{ErrorCode, ErrorEvent},
     log::{LogStreamId, StreamVolume},
 };
@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    KnownContainer, LogRequest, LogSources, TAIL,
+    KnownContainer, LogBus, LogRequest, LogSources, TAIL,
     feed::Feed,
     roster::{Roster, ToStream},
     stream::{Out, Stream},
@@ -91,6 +91,8 @@ pub struct LogHub {
     streams_made: u64,
     /// Whether it was said that there are more containers than are followed for the store.
     is_full: bool,
+    /// The log streams of other nodes.
+    bus: Option<Arc<dyn LogBus>>,
 }
 
 impl LogHub {
@@ -109,8 +111,15 @@ impl LogHub {
             volumes,
             streams_made: 0,
             is_full: false,
+            bus: None,
         };
         (hub, way)
+    }
+
+    /// Its streams and those of other nodes are one.
+    pub fn clustered(mut self, bus: Arc<dyn LogBus>) -> Self {
+        self.bus = Some(bus);
+        self
     }
 
     /// Stores what is followed, and follows what runs.
@@ -130,9 +139,15 @@ impl LogHub {
         let mut tasks: JoinSet<u64> = JoinSet::new();
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sources = self.sources.clone();
         loop {
             tokio::select! {
                 () = cancel.cancelled() => break,
+                moved = sources.moved(), if self.bus.is_some() => {
+                    for device in moved {
+                        self.moved(device, &mut running, &mut tasks, &server, &cancel).await;
+                    }
+                }
                 _ = look.tick() => {
                     self.volumes.send_replace(self.volume.look(Instant::now()));
                 }
@@ -150,6 +165,27 @@ impl LogHub {
         }
         drop(running);
         while tasks.join_next().await.is_some() {}
+    }
+
+    /// Another node reads the logs of this device now, or this one does.
+    async fn moved(
+        &mut self,
+        device: DeviceUuid,
+        running: &mut Roster,
+        tasks: &mut JoinSet<u64>,
+        server: &Server,
+        cancel: &CancellationToken,
+    ) {
+        for stream in running.of_device(device) {
+            // One that has just ended has no viewers.
+            let _ = stream.requests.send(ToStream::Moved).await;
+        }
+        // Those that are followed for the store alone begin here, where this node reads them.
+        let known = self.known.values().filter(|known| known.identity.device_uuid == device);
+        for known in known.cloned().collect::<Vec<_>>() {
+            let request = LogRequest::Container(known);
+            self.hand_on(request, running, tasks, server, cancel).await;
+        }
     }
 
     async fn hand_on(
@@ -223,11 +259,17 @@ impl LogHub {
         let (following, poke) = (cancel.child_token(), Poke::default());
         let known = self.known.get(&id).cloned();
         let identity = known.as_ref().map(|known| Arc::new(known.identity.clone()));
-        let stored = store.zip(known).filter(|(_, known)| known.stored);
+        let stored = store.zip(known.clone()).filter(|(_, known)| known.stored);
         let redaction = Arc::clone(&self.redaction);
+        let this_turn = following.child_token();
         let task = Task {
             sources: self.sources.clone(),
             store: self.store.clone(),
+            bus: self.bus.clone(),
+            known: known.clone(),
+            is_told: source.is_told(),
+            is_moving: false,
+            this_turn: this_turn.clone(),
             turns,
             following: following.clone(),
             poke: poke.clone(),
@@ -258,10 +300,11 @@ impl LogHub {
         tasks.spawn(async move {
             let _ended = following.clone().drop_guard();
             let (task, start) = match stored {
+                _ if task.bus.is_some() => task.begin_among_others().await,
                 Some((store, known)) => task.stored(&id, store, &known, redaction).await,
                 None => (task, LogStart::Tail(TAIL)),
             };
-            let follow = source.follow(id.container.clone(), start, sink, poke, following);
+            let follow = source.follow(id.container.clone(), start, sink, poke, this_turn);
             let (wrong, told) = oneshot::channel();
             let follow = async {
                 let _ = wrong.send(follow.await);
@@ -312,6 +355,16 @@ async fn refuse(server: &Server, request: &LogRequest) {
     }
 }
 
+/// Other nodes want other logs.
+async fn changed(wanted: &mut Option<watch::Receiver<u64>>) {
+    match wanted {
+        Some(wanted) if wanted.has_changed().is_ok() => {
+            let _ = wanted.changed().await;
+        }
+        _ => std::future::pending().await,
+    }
+}
+
 /// What is wrong with a source that has ended; waits for ever where that was told already.
 async fn why(told: &mut Option<oneshot::Receiver<Result<(), String>>>) -> Option<String> {
     match told {
@@ -329,6 +382,14 @@ struct Turn {
 struct Task {
     sources: LogSources,
     store: Option<LogStore>,
+    bus: Option<Arc<dyn LogBus>>,
+    /// What is known of the container that is followed.
+    known: Option<Arc<KnownContainer>>,
+    /// Another node reads the log; and whether that has just changed.
+    is_told: bool,
+    is_moving: bool,
+    /// Ends the follow of now, and not the stream.
+    this_turn: CancellationToken,
     turns: mpsc::Sender<Turn>,
     following: CancellationToken,
     /// Wakes the follow.
@@ -378,6 +439,7 @@ impl Task {
         let mut told = Some(told);
         let mut flowing = true;
         let mut end: Option<Instant> = None;
+        let mut wanted = self.bus.as_ref().map(|bus| bus.changes());
         loop {
             let deadline = self.stream.deadline();
             let idle = Instant::now();
@@ -389,14 +451,26 @@ impl Task {
                     Some(ToStream::Recreated(known, number)) => {
                         self.successors.push_back((known, number));
                     }
+                    Some(ToStream::Moved) => self.moved(),
                 },
+                () = changed(&mut wanted) => {}
                 taken = self.lines.take(), if flowing => match taken {
                     Some(taken) => self.take(taken).await,
                     None => flowing = false,
                 },
                 wrong = why(&mut told), if !flowing => {
                     told = None;
-                    self.stream.ended(wrong.as_deref(), Instant::now(), Timestamp::now());
+                    if !self.is_moving {
+                        self.stream.ended(wrong.as_deref(), Instant::now(), Timestamp::now());
+                        self.tell_others();
+                        if let (Some(bus), Some(last)) = (&self.bus, self.stream.last_told()) {
+                            bus.tell(&self.container, last, false);
+                        }
+                    }
+                }
+                () = async {}, if !flowing && told.is_none() && self.is_moving => {
+                    told = self.begin_here_or_there().await;
+                    flowing = told.is_some();
                 }
                 () = async {}, if !flowing && told.is_none() && !self.successors.is_empty() => {
                     told = self.go_on().await;
@@ -408,6 +482,7 @@ impl Task {
                 () = sleep_until(end.unwrap_or(idle)), if end.is_some() => break,
             }
             self.carry_out().await;
+            self.tell_others();
             self.count();
             end = match (self.stream.is_unwatched() && !self.kept, end) {
                 (false, _) => None,
@@ -419,12 +494,100 @@ impl Task {
         self.volume.end(self.number);
     }
 
+    /// Tells other nodes what they were not told yet.
+    fn tell_others(&mut self) {
+        let Some(bus) = self.bus.as_ref().filter(|_| !self.is_told) else { return };
+        let now = Instant::now();
+        self.stream.share(bus.is_wanted(&self.container), now);
+        for (told, anew) in self.stream.take_told(now) {
+            bus.tell(&self.container, told, anew);
+        }
+    }
+
+    /// The device may be another node's now, or this one's.
+    fn moved(&mut self) {
+        let source = self.sources.of(self.container.device);
+        if let Some(is_told) = source.map(|source| source.is_told())
+            && is_told != self.is_told
+        {
+            self.tell_others();
+            (self.is_told, self.is_moving) = (is_told, true);
+            self.this_turn.cancel();
+        }
+    }
+
+    /// Begins in a cluster: where another node has read to.
+    async fn begin_among_others(mut self) -> (Self, LogStart) {
+        let start = self.place().await;
+        (self, start)
+    }
+
+    /// Where the source goes on: the stream is made ready for it.
+    async fn place(&mut self) -> LogStart {
+        let now = Instant::now();
+        let source = self.sources.of(self.container.device);
+        self.may_keep = source.is_some_and(|source| source.is_stored_unwatched());
+        if self.is_told {
+            self.stream.told_by_another(now);
+            self.kept = false;
+            return LogStart::Tail(TAIL);
+        }
+        let known = self.known.clone().filter(|known| known.stored);
+        let stored = self.store.clone().zip(known);
+        self.kept = stored.as_ref().is_some_and(|(_, known)| known.up) && self.may_keep;
+        let resumed = match &self.bus {
+            Some(bus) => bus.resume(self.container.clone()).await,
+            None => None,
+        };
+        let identity = |known: &KnownContainer| Arc::new(known.identity.clone());
+        if let Some(resumed) = resumed {
+            let stored = stored.map(|(store, known)| (store, identity(&known)));
+            self.stream.resume(&resumed, stored, now);
+            return LogStart::After(resumed.position);
+        }
+        let epoch = uuid::Uuid::now_v7().simple().to_string().into();
+        let Some((store, known)) = stored else {
+            self.stream.begin_anew(epoch, None, Vec::new(), now);
+            return LogStart::Tail(TAIL);
+        };
+        let before = store.resume(&self.container, TAIL as usize).await;
+        let upto = self.stream.source_lines();
+        let feed = Feed::new(store, identity(&known), before.position, upto);
+        let history = if before.position.is_some() { before.history } else { Vec::new() };
+        self.stream.begin_anew(epoch, Some(feed), history, now);
+        match before.position {
+            Some(position) => LogStart::After(position),
+            None if known.fresh => LogStart::All,
+            None => LogStart::Tail(TAIL),
+        }
+    }
+
+    /// Follows on, here or by another node; says where the end is told.
+    async fn begin_here_or_there(&mut self) -> Option<oneshot::Receiver<Result<(), String>>> {
+        self.is_moving = false;
+        let source = self.sources.of(self.container.device)?;
+        // Meanwhile it may have moved back.
+        self.is_told = source.is_told();
+        let start = self.place().await;
+        let (sink, lines) = queue::channel(Limits::default());
+        (self.lines, self.seen) = (lines, queue::Volume::default());
+        self.this_turn = self.following.child_token();
+        let container = self.container.container.clone();
+        let follow =
+            source.follow(container, start, sink, self.poke.clone(), self.this_turn.clone());
+        let (wrong, told) = oneshot::channel();
+        // There is room: the follow before has ended.
+        self.turns.send(Turn { follow, wrong }).await.ok()?;
+        Some(told)
+    }
+
     /// What is known of the container that is followed.
     fn knows(&mut self, known: &KnownContainer) {
         if known.up && !std::mem::replace(&mut self.up, known.up) {
             self.poke.now();
         }
         self.up = known.up;
+        self.known = Some(Arc::new(known.clone()));
         self.volume.rename(self.number, &known.identity);
         self.kept = self.stream.rename(&known.identity) && known.up && self.may_keep;
     }
@@ -447,10 +610,14 @@ impl Task {
         (self.container, self.up) = (id.clone(), false);
         self.knows(&known);
         let source = self.sources.of(id.device)?;
+        if self.bus.is_some() && !self.is_told {
+            self.stream.shared(None);
+        }
         let (sink, lines) = queue::channel(Limits::default());
         (self.lines, self.seen) = (lines, queue::Volume::default());
+        self.this_turn = self.following.child_token();
         let follow =
-            source.follow(id.container, start, sink, self.poke.clone(), self.following.clone());
+            source.follow(id.container, start, sink, self.poke.clone(), self.this_turn.clone());
         let (wrong, told) = oneshot::channel();
         // There is room: the follow before has ended.
         self.turns.send(Turn { follow, wrong }).await.ok()?;

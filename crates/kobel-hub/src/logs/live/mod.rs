@@ -4,15 +4,18 @@
 //! a flood in one holds up no other, nor a metric. Viewers of a stream with equal filters share what
 //! is sent to them.
 
+mod bus;
 mod feed;
 mod hub;
 mod keeper;
 mod ring;
 mod roster;
+mod sharing;
 mod sources;
 mod stream;
 mod volume;
 
+pub use bus::{LogBus, Resumed};
 pub use hub::{LogHub, LogRequests, Volumes};
 pub(crate) use keeper::Keeper;
 pub use sources::{LogSource, LogSources, NoLogs};

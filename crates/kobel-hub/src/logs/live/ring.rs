@@ -35,6 +35,21 @@ impl LogRing {
         }
     }
 
+    /// Lines up to this number were before the first: they are not here.
+    pub(super) fn begin(&mut self, after: Seq) {
+        self.floor = after;
+    }
+
+    /// The lines, oldest first.
+    pub(super) fn lines(&self) -> impl Iterator<Item = Arc<LogLine>> + '_ {
+        self.lines.iter().cloned()
+    }
+
+    /// The newest so many, oldest first.
+    pub(super) fn newest(&self, most: usize) -> Vec<Arc<LogLine>> {
+        self.lines.iter().skip(self.lines.len().saturating_sub(most)).cloned().collect()
+    }
+
     /// The newest lines for which `wanted` holds, oldest first: at most so many lines and bytes. And
     /// whether these are all that there were.
     pub(super) fn tail(

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use kobel_wire::log::LogStreamId;
+use kobel_wire::{DeviceUuid, log::LogStreamId};
 use tokio::sync::mpsc;
 
 use super::{KnownContainer, LogRequest};
@@ -18,6 +18,8 @@ pub(super) enum ToStream {
     /// This container took the place of the one that was followed, which is gone. With a number that
     /// names it among those of the process.
     Recreated(Arc<KnownContainer>, u64),
+    /// Another node reads the log of its container now, or this one does.
+    Moved,
 }
 
 /// A stream that runs.
@@ -50,6 +52,12 @@ impl Roster {
     ) {
         self.numbers.insert(id.clone(), number);
         self.running.insert(number, Running { requests, names: vec![id], gone: None });
+    }
+
+    /// The streams of a device, as it is followed now.
+    pub(super) fn of_device(&self, device: DeviceUuid) -> impl Iterator<Item = &Running> {
+        let is_of = move |id: &LogStreamId| id.device == device;
+        self.running.values().filter(move |running| running.names.last().is_some_and(is_of))
     }
 
     /// How many run.

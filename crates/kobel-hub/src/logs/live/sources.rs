@@ -1,13 +1,14 @@
 //! Where the lines of a device's containers come from.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::Future,
     pin::Pin,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use kobel_wire::{ContainerId, DeviceUuid};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::logs::{LogStart, Poke, queue::LogSender};
@@ -30,6 +31,11 @@ pub trait LogSource: Send + Sync {
     /// are worth nothing once nobody looks, as those of a simulated fleet.
     fn is_stored_unwatched(&self) -> bool {
         true
+    }
+
+    /// Whether it gives what another node tells ([`SourceEvent::Told`](crate::logs::SourceEvent)).
+    fn is_told(&self) -> bool {
+        false
     }
 }
 
@@ -57,21 +63,53 @@ impl LogSource for NoLogs {
 
 /// The sources of all devices. Cloned freely.
 #[derive(Clone, Default)]
-pub struct LogSources(Arc<RwLock<HashMap<DeviceUuid, Arc<dyn LogSource>>>>);
+pub struct LogSources(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    sources: RwLock<HashMap<DeviceUuid, Arc<dyn LogSource>>>,
+    /// Devices whose logs are read by another node now, or not any more. Bounded by the devices.
+    moved: Mutex<HashSet<DeviceUuid>>,
+    ready: Notify,
+}
 
 impl LogSources {
     /// The source of a device from now on.
     pub fn set(&self, device: DeviceUuid, source: Arc<dyn LogSource>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(device, source);
+        let is_told = source.is_told();
+        let mut sources = self.0.sources.write().unwrap_or_else(PoisonError::into_inner);
+        let before = sources.insert(device, source);
+        drop(sources);
+        // Also where it had none in between: its streams remember.
+        if is_told || before.is_none_or(|before| before.is_told()) {
+            self.0.moved.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
+            self.0.ready.notify_one();
+        }
+    }
+
+    /// The devices whose logs another node reads now, or not any more; also some where nothing changed.
+    /// Cancel safe; for one task.
+    pub(crate) async fn moved(&self) -> Vec<DeviceUuid> {
+        loop {
+            {
+                let mut moved = self.0.moved.lock().unwrap_or_else(PoisonError::into_inner);
+                if !moved.is_empty() {
+                    return std::mem::take(&mut *moved).into_iter().collect();
+                }
+            }
+            self.0.ready.notified().await;
+        }
     }
 
     /// A device has no source of logs any more.
     pub fn remove(&self, device: DeviceUuid) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&device);
+        let mut sources = self.0.sources.write().unwrap_or_else(PoisonError::into_inner);
+        sources.remove(&device);
     }
 
     /// The source of a device.
     pub fn of(&self, device: DeviceUuid) -> Option<Arc<dyn LogSource>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&device).cloned()
+        let sources = self.0.sources.read().unwrap_or_else(PoisonError::into_inner);
+        sources.get(&device).cloned()
     }
 }

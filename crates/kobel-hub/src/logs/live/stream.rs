@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{LogOptions, feed::Feed, ring::LogRing};
+use super::{LogOptions, Resumed, TAIL, feed::Feed, ring::LogRing, sharing::Sharing};
 use crate::{
     access::Access,
     gate::NAMESPACE,
     live::{Policy, Subject},
     logs::{
-        LogFilter, LogPosition, Processor, Redaction, SourceEvent,
+        LogFilter, LogPosition, Processor, Redaction, SourceEvent, ToldLines,
         queue::Taken,
         store::{LogIdentity, LogStore},
     },
@@ -44,6 +44,16 @@ const SETTLED: Duration = Duration::from_millis(150);
 
 /// And they are taken for all when this has passed, however many come.
 const LOADING: Duration = Duration::from_millis(1_500);
+
+/// How long it is waited for the node that reads a log.
+const TOLD: Duration = Duration::from_secs(3);
+
+/// So many entries other nodes are told of a log that nobody watches: what a viewer sees first where
+/// another node goes on with it.
+const UNSHARED: usize = 50;
+
+/// How long a viewer that has more than there is here waits for it.
+const AHEAD: Duration = Duration::from_secs(5);
 
 /// Something for the fan-out. To be carried out in the order given.
 #[derive(Debug)]
@@ -99,6 +109,9 @@ struct Newcomer {
     id: LogStreamId,
     access: Arc<Access>,
     options: LogOptions,
+    /// It has more than there is here: a node that went on with the log is not that far yet. So long
+    /// it waits for that.
+    ahead_until: Option<Instant>,
 }
 
 /// One container's log; also of those that take its place, one after the other.
@@ -110,6 +123,12 @@ pub(super) struct Stream {
     policy: Arc<dyn Policy + Sync>,
     processor: Processor,
     feed: Option<Feed>,
+    /// What other nodes are told, where this one reads the log for all.
+    sharing: Option<Sharing>,
+    /// Another node reads the log.
+    is_told: bool,
+    /// The newest number that viewers were given.
+    shown: Seq,
     ring: LogRing,
     groups: Vec<Group>,
     members: Vec<Member>,
@@ -137,6 +156,9 @@ impl Stream {
             policy,
             processor: Processor::new(redaction, TRACE, 0),
             feed: None,
+            sharing: None,
+            is_told: false,
+            shown: 0,
             ring: LogRing::default(),
             groups: Vec::new(),
             members: Vec::new(),
@@ -157,10 +179,123 @@ impl Stream {
         self.processor = Processor::new(redaction, TRACE, before.len() as Seq);
         for (mut line, seq) in before.into_iter().zip(1..) {
             line.seq = seq;
+            self.shown = seq;
             self.ring.push(Arc::new(line));
         }
         self.feed = Some(feed);
         self
+    }
+
+    /// This node reads the log for all from now on, after `position`.
+    pub(super) fn shared(&mut self, position: Option<LogPosition>) {
+        self.sharing = Some(Sharing::new(position, self.processor.lines()));
+        self.is_told = false;
+    }
+
+    /// Another node reads the log from now on: what is held back here comes from there.
+    pub(super) fn told_by_another(&mut self, now: Instant) {
+        self.processor.forget();
+        if let Some(loading) = &mut self.loading {
+            // It is asked first, and then has to answer.
+            *loading = (now + TOLD, now + TOLD);
+        }
+        (self.feed, self.sharing, self.is_told) = (None, None, true);
+    }
+
+    /// This node reads the log on that another one has read so far. Where it is stored: where.
+    pub(super) fn resume(
+        &mut self,
+        resumed: &Resumed,
+        stored: Option<(LogStore, Arc<LogIdentity>)>,
+        now: Instant,
+    ) {
+        if *resumed.epoch != *self.epoch {
+            self.renumber(Arc::clone(&resumed.epoch), now);
+        }
+        for line in resumed.lines.iter().filter(|line| line.seq > self.shown) {
+            self.ring.push(Arc::clone(line));
+        }
+        let newest = resumed.lines.last().map_or(0, |line| line.seq);
+        self.shown = self.shown.max(newest).max(resumed.seq);
+        self.processor.forget();
+        self.processor.told(resumed.seq);
+        let upto = self.processor.lines();
+        self.feed = stored
+            .map(|(store, identity)| Feed::new(store, identity, Some(resumed.position), upto));
+        self.shared(Some(resumed.position));
+    }
+
+    /// This node reads a log of which nobody knows how far it was read: it begins anew.
+    pub(super) fn begin_anew(
+        &mut self,
+        epoch: Arc<str>,
+        feed: Option<Feed>,
+        before: Vec<LogLine>,
+        now: Instant,
+    ) {
+        self.processor.forget();
+        self.renumber(epoch, now);
+        for (mut line, seq) in before.into_iter().zip(1..) {
+            line.seq = seq;
+            self.shown = seq;
+            self.ring.push(Arc::new(line));
+        }
+        self.processor.told(self.shown);
+        self.feed = feed;
+        self.shared(None);
+    }
+
+    /// How many of the source's lines came.
+    pub(super) fn source_lines(&self) -> u64 {
+        self.processor.lines()
+    }
+
+    /// Numbers begin anew: viewers get the lines before once more, under the new epoch.
+    fn renumber(&mut self, epoch: Arc<str>, now: Instant) {
+        self.epoch = epoch;
+        self.processor.told(0);
+        self.shown = 0;
+        self.ring = LogRing::default();
+        for member in std::mem::take(&mut self.members) {
+            self.out.push(Out::Leave(member.socket, member.audience.clone()));
+            let group = self.groups.iter().find(|group| group.number == member.filter);
+            let of = group.and_then(|group| {
+                let audience = group.audiences.iter().find(|a| a.room == member.audience)?;
+                Some((Arc::clone(&audience.access), group.filter.clone()))
+            });
+            if let Some((access, filter)) = of {
+                let options = LogOptions { tail: TAIL, since: None, filter };
+                let (socket, id) = (member.socket, member.id);
+                let ahead_until = None;
+                self.newcomers.push(Newcomer { socket, id, access, options, ahead_until });
+            }
+        }
+        self.groups.clear();
+        self.loading = Some((now + LOADING, now + SETTLED));
+    }
+
+    /// Whether entries are told to other nodes: `wanted` there, or watched here.
+    pub(super) fn share(&mut self, wanted: bool, now: Instant) {
+        let on = wanted || !self.is_unwatched();
+        if let Some(sharing) = &mut self.sharing {
+            sharing.share(on, self.ring.lines(), now);
+        }
+    }
+
+    /// What other nodes are to be told, and whether it is in the place of all before.
+    pub(super) fn take_told(&mut self, now: Instant) -> Vec<(ToldLines, bool)> {
+        let whole = self.processor.whole_upto().is_some();
+        let seq = self.processor.seq();
+        let Self { sharing, epoch, ring, .. } = self;
+        let Some(sharing) = sharing else { return Vec::new() };
+        sharing.take(epoch, (seq, whole), || ring.newest(UNSHARED), now)
+    }
+
+    /// What other nodes are told when a container's log has ended.
+    pub(super) fn last_told(&self) -> Option<ToldLines> {
+        self.sharing.as_ref()?;
+        let (epoch, seq) = (Arc::clone(&self.epoch), self.processor.seq());
+        Some(ToldLines { epoch, seq, lines: Vec::new(), position: None, ended: true })
     }
 
     /// Whose lines it stores from now on; whether it stores any.
@@ -214,7 +349,9 @@ impl Stream {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let loading = self.loading.map(|(end, settled)| end.min(settled));
         let due = self.groups.iter().filter_map(|group| group.due).min();
-        [loading, due, self.processor.deadline()].into_iter().flatten().min()
+        let telling = self.sharing.as_ref().and_then(Sharing::deadline);
+        let ahead = self.newcomers.iter().filter_map(|newcomer| newcomer.ahead_until).min();
+        [loading, due, self.processor.deadline(), telling, ahead].into_iter().flatten().min()
     }
 
     /// A viewer wants lines by this name; in place of those that it wanted before by it.
@@ -228,7 +365,7 @@ impl Stream {
         wall: Timestamp,
     ) {
         self.leave(id, socket);
-        let newcomer = Newcomer { socket, id: id.clone(), access, options };
+        let newcomer = Newcomer { socket, id: id.clone(), access, options, ahead_until: None };
         if self.loading.is_some() {
             self.newcomers.push(newcomer);
         } else {
@@ -261,7 +398,9 @@ impl Stream {
         if let Some((_, settled)) = &mut self.loading {
             *settled = now + SETTLED;
         }
-        if let Some(dropped) = taken.dropped {
+        // What another node numbered tells by itself what is missing.
+        let told = |event: &SourceEvent| matches!(event, SourceEvent::Told(_));
+        if let Some(dropped) = taken.dropped.filter(|_| !taken.events.iter().any(told)) {
             self.missing(dropped.count(), now, wall);
         }
         let mut lines = Vec::new();
@@ -271,13 +410,26 @@ impl Stream {
                 self.missing(count, now, wall);
                 continue;
             }
-            if let (Some(feed), SourceEvent::Line(line)) = (&mut self.feed, &event) {
-                feed.source(line.at);
+            let event = match event {
+                SourceEvent::Told(told) => {
+                    self.told(*told, now, wall);
+                    continue;
+                }
+                event => event,
+            };
+            if let SourceEvent::Line(line) = &event {
+                if let Some(feed) = &mut self.feed {
+                    feed.source(line.at);
+                }
+                if let Some(sharing) = &mut self.sharing {
+                    sharing.source(line.at);
+                }
             }
             self.processor.push(now, event, &mut lines);
         }
         self.lines(lines, now, wall);
         self.hand_over();
+        self.welcome_those_ahead(now, wall);
     }
 
     /// So many lines are not here and will not come.
@@ -288,14 +440,54 @@ impl Stream {
         if let Some(feed) = &mut self.feed {
             feed.lost(count, wall.into());
         }
-        self.gap(*missing.start(), *missing.end(), wall);
+        if let Some(sharing) = &mut self.sharing {
+            sharing.lost(now);
+        }
+        // Some of them were given already, before this node went on with the log.
+        let from = (*missing.start()).max(self.shown + 1);
+        if from <= *missing.end() {
+            self.gap(from, *missing.end(), wall);
+            self.shown = *missing.end();
+        }
     }
 
     /// Gives the store what is whole.
     fn hand_over(&mut self) {
+        let whole = self.processor.whole_upto();
         if let Some(feed) = &mut self.feed {
-            feed.settle(self.processor.whole_upto());
+            feed.settle(whole);
         }
+        if let (Some(sharing), Some(whole)) = (&mut self.sharing, whole) {
+            sharing.settle(whole);
+        }
+    }
+
+    /// Takes what the node that reads the log made of it.
+    fn told(&mut self, told: ToldLines, now: Instant, wall: Timestamp) {
+        if *told.epoch != *self.epoch {
+            self.renumber(Arc::clone(&told.epoch), now);
+        }
+        // Of what was before the first entry nothing is missing here.
+        let begins = self.shown == 0;
+        if begins && let Some(first) = told.lines.first() {
+            self.shown = first.seq.saturating_sub(1);
+            self.ring.begin(self.shown);
+        }
+        for line in told.lines {
+            if line.seq > self.shown + 1 {
+                self.gap(self.shown + 1, line.seq - 1, wall);
+            }
+            if line.seq > self.shown {
+                self.pass(line, now, wall);
+            }
+        }
+        if told.seq > self.shown {
+            if !begins {
+                self.gap(self.shown + 1, told.seq, wall);
+            }
+            self.shown = told.seq;
+        }
+        self.processor.told(self.shown);
     }
 
     /// Gives the store all that is held back: the stream ends.
@@ -334,9 +526,26 @@ impl Stream {
         if self.loading.is_some_and(|(end, settled)| end.min(settled) <= now) {
             self.settle(now, wall);
         }
+        self.welcome_those_ahead(now, wall);
         for place in 0..self.groups.len() {
             if self.groups[place].due.is_some_and(|due| due <= now) {
                 self.send(place, wall);
+            }
+        }
+    }
+
+    /// Those who had more than there was, and have not any more, or waited for long enough.
+    fn welcome_those_ahead(&mut self, now: Instant, wall: Timestamp) {
+        if self.loading.is_some() || self.newcomers.is_empty() {
+            return;
+        }
+        for newcomer in std::mem::take(&mut self.newcomers) {
+            let is_late = newcomer.ahead_until.is_none_or(|until| until <= now);
+            let reached = newcomer.options.since.as_ref().is_none_or(|s| s.seq <= self.shown);
+            if is_late || reached {
+                self.welcome(newcomer, now, wall);
+            } else {
+                self.newcomers.push(newcomer);
             }
         }
     }
@@ -355,17 +564,23 @@ impl Stream {
     }
 
     /// Gives a viewer the lines before, and the following from then on.
-    fn welcome(&mut self, newcomer: Newcomer, _now: Instant, wall: Timestamp) {
-        let Newcomer { socket, id, access, options } = newcomer;
-        if !self.may_see(&access) {
+    fn welcome(&mut self, newcomer: Newcomer, now: Instant, wall: Timestamp) {
+        if !self.may_see(&newcomer.access) {
             return;
         }
+        let since = newcomer.options.since.as_ref();
+        let is_ahead = since.is_some_and(|s| *s.epoch == *self.epoch && s.seq > self.shown);
+        let among_others = self.is_told || self.sharing.is_some();
+        if is_ahead && among_others && newcomer.ahead_until.is_none() {
+            let ahead_until = Some(now + AHEAD);
+            return self.newcomers.push(Newcomer { ahead_until, ..newcomer });
+        }
+        let Newcomer { socket, id, access, options, .. } = newcomer;
         let place = self.group_of(&id, &options.filter);
         // What waits is among the lines before: it goes to the others first.
         self.send(place, wall);
-        let known = options
-            .since
-            .filter(|since| *since.epoch == *self.epoch && since.seq <= self.processor.seq());
+        let known =
+            options.since.filter(|since| *since.epoch == *self.epoch && since.seq <= self.shown);
         let after = known.as_ref().map_or(0, |since| since.seq);
         let most = if known.is_some() { usize::MAX } else { options.tail as usize };
         let filter = &options.filter;
@@ -432,7 +647,17 @@ impl Stream {
 
     fn lines(&mut self, lines: Vec<LogLine>, now: Instant, wall: Timestamp) {
         for line in lines {
-            let line = Arc::new(line);
+            // Another node gave it already, before this one went on with the log.
+            if line.seq > self.shown {
+                self.pass(Arc::new(line), now, wall);
+            }
+        }
+    }
+
+    /// Gives an entry to viewers, to the store and to other nodes.
+    fn pass(&mut self, line: Arc<LogLine>, now: Instant, wall: Timestamp) {
+        self.shown = line.seq;
+        {
             let mut encoded: Option<Arc<RawValue>> = None;
             for place in 0..self.groups.len() {
                 let group = &mut self.groups[place];
@@ -455,6 +680,9 @@ impl Stream {
             }
             if let Some(feed) = &mut self.feed {
                 feed.entry(&line);
+            }
+            if let Some(sharing) = &mut self.sharing {
+                sharing.entry(&line, now);
             }
             self.ring.push(line);
         }
