@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { Hub, next, subscribe } from "./fixtures/hub.js";
 import { request, sendJson } from "./fixtures/http.js";
+import { Link } from "./fixtures/link.js";
 import { Sshd } from "./fixtures/sshd.js";
 
 let hub;
@@ -132,6 +133,69 @@ test("after a refused sign-in nothing is tried until somebody tests it", async (
   const back = state(uuid, "online");
   await hub.cli("device", "test", "renamed");
   await back;
+});
+
+test("a host that hangs is stale within three periods, and back when it goes on", async () => {
+  await subscribe(socket, { type: "device", id: uuid });
+  const { data } = await next(socket, "stats", ({ data }) => data.deviceUuid === uuid);
+  assert.equal(data.state, "online");
+  const stale = state(uuid, "stale");
+  const before = Date.now();
+  await sshd.signal("SIGSTOP");
+  const entry = await stale;
+  const took = Date.now() - before;
+  // The last sample may have come just before or a second before it hung.
+  assert.ok(took > 1_000 && took < 4_500, `stale after ${took} ms`);
+  assert.equal(entry.data.deviceUuid, uuid);
+  const board = await subscribe(socket, { type: "dashboard" });
+  assert.equal(board.data.totals.stale, 1);
+  const [shown] = await list("state=stale");
+  assert.match(shown.stateReason, /No sample since \d{4}-/);
+  const back = state(uuid, "online");
+  await sshd.signal("SIGCONT");
+  await back;
+  await next(socket, "stats", ({ data }) => data.deviceUuid === uuid && data.state === "online");
+});
+
+test("killed it is unreachable with the reason, and online by itself when it is back", async () => {
+  const gone = state(uuid, "unreachable");
+  await sshd.kill();
+  await gone;
+  const [shown] = await list("state=unreachable");
+  assert.match(shown.stateReason, /(connects|tries) again/);
+  const back = state(uuid, "online", 60_000);
+  await sshd.up();
+  await back;
+});
+
+test("a slow way makes it slow, and one that loses everything stale", async () => {
+  const link = await Link.to(sshd.port);
+  try {
+    const online = next(
+      socket,
+      "deviceEntry",
+      ({ data }) => data.name === "far" && data.state === "online",
+    );
+    const address = `ssh://root@127.0.0.1:${link.port}`;
+    await hub.cli("device", "add", address, "--name", "far", "--accept-new", "--hub-key");
+    await online;
+    const [{ deviceUuid: far }] = await list("q=far");
+    await subscribe(socket, { type: "device", id: far });
+    link.late = 700;
+    await state(far, "slow");
+    const [shown] = await list("state=slow");
+    assert.match(shown.stateReason, /answers take \d\.\d s/);
+    link.late = 0;
+    await state(far, "online");
+    link.dead = true;
+    await state(far, "stale");
+    // The others are as they were.
+    const [near] = (await list("state=online")).filter((d) => d.deviceUuid === uuid);
+    assert.equal(near?.state, "online");
+    await hub.cli("device", "rm", "far");
+  } finally {
+    link.stop();
+  }
 });
 
 test("deleted it is not read any more", async () => {

@@ -261,6 +261,16 @@ pub struct ContainerCounts {
     pub unhealthy: u32,
 }
 
+/// What `stats` says: a sample, and the state of its device then.
+#[derive(Debug, Serialize)]
+pub struct Stats<'a> {
+    /// The sample.
+    #[serde(flatten)]
+    pub sample: &'a Sample,
+    /// How the device fares.
+    pub state: DeviceState,
+}
+
 /// What the dashboard counts over all devices that the viewer may see.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {

@@ -21,6 +21,8 @@ use tokio::net::TcpListener;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Good,
+    /// Answers after 1.5 s, as one whose processes have no place left.
+    Late,
     /// Answers nothing.
     Hangs,
     /// Says without end what nobody asked for.
@@ -123,6 +125,10 @@ impl Handler for Host {
             let good = format!("@B {seq}\n{answer}{uptime}@E {seq}\n").into_bytes();
             let said = match self.behaviour {
                 Behaviour::Good => good,
+                Behaviour::Late => {
+                    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+                    good
+                }
                 Behaviour::Hangs | Behaviour::Endless => continue,
                 Behaviour::EndlessAnswer => {
                     [format!("@B {seq}\n").into_bytes(), b"/x:1\n".repeat(600_000)].concat()

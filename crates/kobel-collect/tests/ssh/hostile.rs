@@ -106,3 +106,14 @@ async fn hosts_that_hang_or_are_dead_cost_the_others_nothing() {
     assert!(hung.samples.is_empty() && hung.state.is_none());
     hung.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_answers_late_is_slow_and_goes_on_being_read() {
+    let (keys, recorded) = (Sshd::start(""), Arc::new(Recorded::default()));
+    let mut late = Watched::start(host(Behaviour::Late, &recorded, &keys).await);
+    let reason = late.state(DeviceState::Slow).await;
+    assert!(reason.contains("answers take 1.") && reason.contains("busy"), "{reason}");
+    late.samples(2).await;
+    assert_eq!(late.state.as_ref().unwrap().0, DeviceState::Slow);
+    late.end().await;
+}

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use kobel_fanout::{Frame, Policy as FramePolicy};
 use kobel_wire::{
     Timestamp,
-    event::{Batch, Envelope, Seq},
+    event::{Batch, Envelope, Seq, Stats},
 };
 
 use super::{
@@ -37,7 +37,9 @@ impl Live {
             RoomName::Device(uuid) => {
                 let live = self.fleet.device(*uuid)?;
                 let mut missed = Missed::of(&live.ring, since.seq)?;
-                missed.newest(live.sample_seq, "stats", "stats", live.sample.as_ref(), wall);
+                let state = live.device.state;
+                let stats = live.sample.as_ref().map(|sample| Stats { sample, state });
+                missed.newest(live.sample_seq, "stats", "stats", stats.as_ref(), wall);
                 for (id, live) in &live.containers {
                     let container = Some(&live.container);
                     let seq = live.seq_in_device;

@@ -3,6 +3,7 @@
 use kobel_fanout::SocketId;
 use kobel_wire::{
     ContainerId, DeviceUuid, Timestamp,
+    event::Stats,
     log::{LogStreamId, StreamVolume},
 };
 use tokio::time::Instant;
@@ -24,13 +25,14 @@ impl Live {
         };
         live.sample_seq = live.stream.next();
         let Some(sample) = &live.sample else { return };
+        let stats = Stats { sample, state: live.device.state };
         let event = Event {
             room: &RoomName::Device(uuid),
             subject: Subject::Device(uuid),
             stream: &live.stream,
             name: "stats",
             id: "stats",
-            data: sample,
+            data: &stats,
             key: live.device.id.0 << 2,
             paced: true,
             sample: Some(sample),
