@@ -110,10 +110,10 @@ fn log_lines_are_redacted_by_default_and_by_rules_of_the_file() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_refused() {
+fn a_cluster_without_its_redis_is_refused() {
     let options = ServeOptions { enable_clustering: Some(true), ..ServeOptions::default() };
     let error = load("", options).unwrap_err().to_string();
-    assert!(error.contains("one node"), "{error}");
+    assert!(error.contains("--redis-url"), "{error}");
 }
 
 #[test]
