@@ -18,7 +18,7 @@ use crate::{
 const ECHO: usize = 80;
 
 /// The types that a subscribe may name, for people.
-const TYPES: &str = "device, container, dashboard, fleet or system";
+const TYPES: &str = "device, container, dashboard, fleet, system or logs";
 
 /// The refusal of a format that nobody here knows.
 const FORMATS: &str = "options.format: expected \"json\", \"protobuf\" or \"metr\"";
@@ -181,7 +181,10 @@ impl Request {
             ("container", Some(id)) => {
                 id.parse().map(RoomName::Container).map_err(|e| self.bad(format!("id: {e}")))
             }
-            ("device" | "container", None) => Err(self.bad("id: missing")),
+            ("logs", Some(id)) => {
+                id.parse().map(RoomName::Logs).map_err(|e| self.bad(format!("id: {e}")))
+            }
+            ("device" | "container" | "logs", None) => Err(self.bad("id: missing")),
             ("dashboard", None | Some("main")) => Ok(RoomName::Dashboard),
             ("fleet", None | Some("main")) => Ok(RoomName::Fleet),
             ("system", None | Some("main")) => Ok(RoomName::System),
@@ -194,17 +197,20 @@ impl Request {
 
     fn options(&self, room: &RoomName) -> Result<Options, Box<Refusal>> {
         let given = match self.0.get("options") {
-            None | Some(Value::Null) => return Ok(Options::default()),
+            None | Some(Value::Null) => &Map::new(),
             Some(Value::Object(given)) => given,
             Some(_) => return Err(self.bad("options: expected an object")),
         };
         let format = self.format(given, room)?;
-        let logs = match given.get("logs") {
-            None | Some(Value::Null | Value::Bool(false)) => None,
-            Some(_) if !matches!(room, RoomName::Container(_)) => {
-                return Err(self.bad("options.logs: only a container has logs"));
+        let logs = match (given.get("logs"), room) {
+            (None | Some(Value::Null), RoomName::Logs(_)) => {
+                Some(self.logs(&Value::Bool(true), room)?)
             }
-            Some(logs) => Some(self.logs(logs)?),
+            (None | Some(Value::Null | Value::Bool(false)), _) => None,
+            (Some(logs), RoomName::Container(_) | RoomName::Logs(_)) => {
+                Some(self.logs(logs, room)?)
+            }
+            (Some(_), _) => return Err(self.bad("options.logs: only a container has logs")),
         };
         let rate = match given.get("rate") {
             None | Some(Value::Null) => None,
@@ -230,20 +236,22 @@ impl Request {
         Ok(Options { format, rate, batch, since, logs })
     }
 
-    fn logs(&self, logs: &Value) -> Result<LogOptions, Box<Refusal>> {
+    fn logs(&self, logs: &Value, room: &RoomName) -> Result<LogOptions, Box<Refusal>> {
+        let merged = matches!(room, RoomName::Logs(_));
+        let usual = if merged { logs::MERGED_TAIL } else { logs::TAIL };
         let given = match logs {
-            Value::Bool(true) => return Ok(LogOptions::default()),
+            Value::Bool(true) => return Ok(LogOptions { tail: usual, ..LogOptions::default() }),
             Value::Object(given) => given,
             _ => return Err(self.bad("options.logs: expected true, false or an object")),
         };
-        let most = |name: &str| match given.get(name) {
-            None | Some(Value::Null) => Ok(logs::TAIL),
+        let most = |name: &str, usual: u32| match given.get(name) {
+            None | Some(Value::Null) => Ok(usual),
             Some(count) => match count.as_u64() {
                 Some(count) => Ok(u32::try_from(count).unwrap_or(u32::MAX).min(logs::TAIL)),
                 None => Err(self.bad(format!("options.logs.{name}: expected a number of lines"))),
             },
         };
-        let tail = most("tail")?.min(most("bufferSize")?);
+        let tail = most("tail", usual)?.min(most("bufferSize", logs::TAIL)?);
         let since = match given.get("since") {
             None | Some(Value::Null) => None,
             Some(since) => Some(self.since("options.logs.since", since)?),
@@ -379,6 +387,33 @@ mod tests {
         ] {
             let message = read(wrong).unwrap_err();
             assert!(message.starts_with(field), "{wrong}: {message}");
+        }
+    }
+
+    #[test]
+    fn reads_whose_logs_are_wanted_in_one() {
+        let read = |id: &str, options: &str| {
+            let json = format!(r#"{{"type":"logs","id":"{id}","options":{options}}}"#);
+            let asked = subscribe(Some(&json)).map_err(|e| e.error.message)?;
+            Ok::<_, String>((asked.room.to_string(), asked.options.logs.map(|logs| logs.tail)))
+        };
+        for (options, tail) in [
+            ("null", 200),
+            ("{}", 200),
+            (r#"{"logs":true}"#, 200),
+            (r#"{"logs":{"tail":5}}"#, 5),
+            (r#"{"logs":{"tail":5000}}"#, 1000),
+        ] {
+            assert_eq!(read("tag:web", options), Ok(("logs:tag:web".into(), Some(tail))));
+        }
+        for (id, options, wanted) in [
+            ("web", "{}", "id: expected device:<uuid>, project:<name>"),
+            ("tag:web", r#"{"logs":7}"#, "options.logs: expected"),
+            ("tag:web", r#"{"logs":{"filters":{"regex":"("}}}"#, "options.logs.filters.regex:"),
+            ("tag:web", r#"{"format":"metr"}"#, "options.format"),
+        ] {
+            let message = read(id, options).unwrap_err();
+            assert!(message.starts_with(wanted), "{message}");
         }
     }
 

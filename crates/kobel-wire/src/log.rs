@@ -16,7 +16,7 @@ pub use fields::{FieldValue, Fields};
 pub use level::Level;
 pub use stamp::LogTime;
 
-use crate::{ContainerId, DeviceUuid, IdError, event::Seq};
+use crate::{ContainerId, ContainerState, DeviceUuid, IdError, event::Seq};
 
 /// An entry of a log: a line, or several that belong together, such as a stack trace.
 ///
@@ -132,13 +132,13 @@ impl<'de> Deserialize<'de> for LogStreamId {
 /// The event `logHistory`: the newest lines of a stream, once after a subscribe.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LogHistory<'a> {
+pub struct LogHistory<'a, L = LogLine> {
     /// The stream.
     pub stream_id: &'a LogStreamId,
     /// Changes when the numbers of the stream start anew.
     pub epoch: &'a str,
     /// The lines, oldest first.
-    pub logs: &'a [LogLine],
+    pub logs: &'a [L],
     /// Whether these are all that were asked for: nothing older was left out for want of space.
     pub complete: bool,
 }
@@ -185,6 +185,95 @@ pub struct LogGap<'a> {
     pub to_seq: Seq,
     /// How many lines are missing.
     pub dropped: u64,
+}
+
+/// A line among those of several containers.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergedLine<'a> {
+    /// The line; its number is that of its own stream.
+    #[serde(flatten)]
+    pub line: &'a LogLine,
+    /// Its stream.
+    pub stream_id: &'a LogStreamId,
+}
+
+/// The event `logHistory` of a merged view.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergedHistory<'a, L> {
+    /// The room.
+    pub room: &'a str,
+    /// The view's id.
+    pub stream_id: &'a str,
+    /// The lines, by their time, oldest first.
+    pub logs: &'a [L],
+    /// Whether nothing older was left out.
+    pub complete: bool,
+}
+
+/// The event `logBatch` of a merged view.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergedBatch<'a, L> {
+    /// The room.
+    pub room: &'a str,
+    /// The view's id.
+    pub stream_id: &'a str,
+    /// The lines, by their time, oldest first.
+    pub logs: &'a [L],
+    /// When the batch was made, milliseconds since the epoch.
+    pub timestamp: i64,
+}
+
+/// The event `logGap` of a merged view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergedGap<'a> {
+    /// The room.
+    pub room: &'a str,
+    /// The member's stream; the view's id where the viewer was too slow for lines of any of them.
+    pub stream_id: &'a str,
+    /// The first number that is missing: of the member, or by the count of the view.
+    pub from_seq: Seq,
+    /// The last one.
+    pub to_seq: Seq,
+    /// How many lines are missing.
+    pub dropped: u64,
+}
+
+/// A container whose lines are in a merged view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogMember {
+    /// Its stream.
+    pub stream_id: LogStreamId,
+    /// The device that it runs on.
+    pub device_uuid: DeviceUuid,
+    /// The engine's full id.
+    pub container_id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// That device's name.
+    pub device_name: String,
+    /// Its Compose project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Its Compose service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Whether it runs, and so on.
+    pub state: ContainerState,
+}
+
+/// Whose lines are in a merged view: the event `logMembers`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogMembers {
+    /// The containers, those first that were started last.
+    pub members: Vec<LogMember>,
+    /// How many more there are, which are not followed.
+    pub truncated: usize,
 }
 
 #[cfg(test)]

@@ -36,6 +36,9 @@ pub struct Live {
     pub(super) boards: Stream,
     /// The stream of the fleet's room.
     pub(super) fleet_stream: Stream,
+    /// Counts what is told of whose lines are in merged views, in whichever: as on dashboards, who
+    /// sees what is by the scope.
+    pub(super) merged_stream: Stream,
     /// What those who come to the fleet's room at the same time share.
     pub(super) fleet_told: Told,
     /// For whom it must be worked out anew what is needed.
@@ -58,10 +61,12 @@ impl Live {
                 out: Vec::new(),
                 stats: LiveStats::default(),
                 flush_at: None,
+                members_due: None,
             },
             viewers: HashMap::new(),
             boards: Stream::new(&epoch),
             fleet_stream: Stream::new(&epoch),
+            merged_stream: Stream::new(&epoch),
             fleet_told: Told::default(),
             stale: Stale::default(),
             max_subscriptions,
@@ -143,6 +148,7 @@ impl Live {
         self.board_event(uuid, urgent, now);
         if urgent {
             self.entry_event(uuid, now, wall);
+            self.members_changed(now);
         }
         self.flush(now, wall);
     }

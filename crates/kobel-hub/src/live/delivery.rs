@@ -32,6 +32,8 @@ pub(crate) struct Delivery {
     pub(crate) stats: LiveStats,
     /// When the first group is due to be told something.
     pub(crate) flush_at: Option<Instant>,
+    /// When it must be worked out anew whose lines are in merged views.
+    pub(crate) members_due: Option<Instant>,
 }
 
 /// An event of a room: what happened, where, and how it is told.
@@ -101,7 +103,7 @@ impl Delivery {
         wall: Timestamp,
     ) {
         let mut encoded = Encoded::default();
-        let Self { groups, policy, out, stats, flush_at } = self;
+        let Self { groups, policy, out, stats, flush_at, .. } = self;
         stats.events += 1;
         for group in groups.of(event.room) {
             if !policy.may_see(&group.access, event.subject) {
@@ -181,7 +183,7 @@ impl Delivery {
 
     /// Works out anew when the next group is due.
     pub(crate) fn reckon(&mut self) {
-        self.flush_at = self.groups.all().fold(None, |first, (_, group)| {
+        self.flush_at = self.groups.all().fold(self.members_due, |first, (_, group)| {
             earliest(earliest(first, group.due), earliest(group.pace.due, group.fleet.due))
         });
     }

@@ -184,7 +184,7 @@ impl Fleet {
         match room {
             RoomName::Device(uuid) => Some(*uuid),
             RoomName::Container(id) => self.places.get(id).copied(),
-            RoomName::Dashboard | RoomName::Fleet | RoomName::System => None,
+            RoomName::Dashboard | RoomName::Fleet | RoomName::System | RoomName::Logs(_) => None,
         }
     }
 

@@ -4,6 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use kobel_fanout::Room;
+use kobel_wire::log::LogMembers;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
@@ -24,6 +25,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct AccessKey(u32);
 
+impl AccessKey {
+    /// As a number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// What a viewer asked for, or looks like, that changes what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
@@ -35,6 +43,10 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn of(room: &RoomName, options: &Options, tier: Tier) -> Self {
+        if matches!(room, RoomName::Logs(_)) {
+            // Whose lines they are is told as it is, to everybody.
+            return Self { format: Format::Json, batch: false, rate: 1 };
+        }
         Self {
             format: options.format,
             batch: options.batch || *room == RoomName::Dashboard,
@@ -77,6 +89,8 @@ pub(crate) struct Group {
     pub(crate) pace: Pace,
     /// In the fleet's room, what makes its frames.
     pub(crate) fleet: FleetFeed,
+    /// In a room of merged logs, whose lines they are, as told last.
+    pub(crate) whose: Option<LogMembers>,
     flushed: Option<Instant>,
 }
 
@@ -195,6 +209,7 @@ impl Groups {
             stream,
             pace: Pace::default(),
             fleet: FleetFeed::new(number),
+            whose: None,
             flushed: None,
         });
         let last = groups.len() - 1;

@@ -39,6 +39,7 @@ impl Live {
             self.device_event(uuid, now, wall);
             self.board_event(uuid, true, now);
             self.entry_event(uuid, now, wall);
+            self.members_changed(now);
             self.flush(now, wall);
         }
     }
@@ -72,6 +73,7 @@ impl Live {
         self.delivery.stats.devices -= 1;
         self.removed_event(&mut gone, now, wall);
         self.fleet_changed(uuid, now);
+        self.members_changed(now);
         self.flush(now, wall);
     }
 

@@ -14,6 +14,7 @@ mod fleet_frames;
 mod groups;
 mod history;
 mod inventory;
+mod merged;
 mod needs;
 mod pace;
 mod resume;

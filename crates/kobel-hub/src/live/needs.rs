@@ -92,7 +92,8 @@ impl Stale {
             }
             RoomName::Container(_) => self.devices.extend(device_of()),
             RoomName::Dashboard | RoomName::Fleet => self.boards = true,
-            RoomName::System => {}
+            // Lines are no samples.
+            RoomName::System | RoomName::Logs(_) => {}
         }
     }
 

@@ -56,6 +56,8 @@ impl Live {
                 missed.newest(live.volume_seq, "logVolume", "logVolume", volume, wall);
                 Some(missed.in_order())
             }
+            // Lines that were missed in a merged view are in its history.
+            RoomName::Logs(_) => None,
             // What a dashboard's batches held is not kept.
             // Of the hub's own figures the charts need every second, which the state has.
             // The fleet's newest values follow in any case.

@@ -209,6 +209,9 @@ impl Live {
             self.fleet_frame(&place, now, wall);
         }
         self.delivery.flush_batches(&mut self.boards, now, wall);
+        if is_due(self.delivery.members_due) {
+            self.tell_members(wall);
+        }
         self.delivery.reckon();
     }
 

@@ -33,7 +33,8 @@ use crate::{
 };
 
 /// The refusal of what one may not see, and of what does not exist to who may not see everything.
-const NOT_ALLOWED: (ErrorCode, &str) = (ErrorCode::Unauthorized, "Insufficient permissions");
+pub(super) const NOT_ALLOWED: (ErrorCode, &str) =
+    (ErrorCode::Unauthorized, "Insufficient permissions");
 
 /// A socket that is signed in.
 pub(crate) struct Viewer {
@@ -103,7 +104,7 @@ impl Live {
         for (room, seat) in &viewer.rooms {
             let place = Place { room: room.clone(), key: viewer.key, shape: seat.shape };
             self.delivery.groups.exit(&place);
-            self.leave_logs(socket, room, seat.logs);
+            self.leave_logs(socket, viewer.key, room, seat.logs);
             self.count(room.kind(), -1);
             self.stale.room(room, || self.fleet.place_of(room));
         }
@@ -180,6 +181,10 @@ impl Live {
             return self.refuse_room(socket, ack, &asked.room, code, message.into());
         }
 
+        if self.delivery.members_due.is_some() && asked.room.kind() == RoomKind::Logs {
+            // What it is told first is what all are told.
+            self.tell_members(wall);
+        }
         let shape = Shape::of(&asked.room, &asked.options, Tier::Active);
         if let Some(before) = known {
             // The new subscription replaces the old one; no event comes by both.
@@ -191,7 +196,8 @@ impl Live {
         let (room, stream) = self.enter(&place, &access, now, wall);
         if let Some(viewer) = self.viewers.get_mut(&socket) {
             let logs = asked.options.logs.as_ref().and_then(|_| self.fleet.place_of(&asked.room));
-            let seat = Seat { shape, by_tier: asked.options.rate.is_none(), logs };
+            let by_tier = asked.options.rate.is_none() && asked.room.kind() != RoomKind::Logs;
+            let seat = Seat { shape, by_tier, logs };
             viewer.rooms.insert(asked.room.clone(), seat);
         }
 
@@ -213,8 +219,11 @@ impl Live {
         }
         self.delivery.out.push(Command::Join { socket, room });
         match (&asked.options.logs, known.and_then(|seat| seat.logs)) {
+            (Some(options), _) if asked.room.kind() == RoomKind::Logs => {
+                self.watch_logs(socket, &place, access, options.clone());
+            }
             (Some(options), _) => self.enter_logs(socket, &asked.room, access, options.clone()),
-            (None, before) => self.leave_logs(socket, &asked.room, before),
+            (None, before) => self.leave_logs(socket, key, &asked.room, before),
         }
     }
 
@@ -232,7 +241,16 @@ impl Live {
         }
     }
 
-    fn leave_logs(&mut self, socket: SocketId, room: &RoomName, followed: Option<DeviceUuid>) {
+    fn leave_logs(
+        &mut self,
+        socket: SocketId,
+        key: AccessKey,
+        room: &RoomName,
+        followed: Option<DeviceUuid>,
+    ) {
+        if let RoomName::Logs(selector) = room {
+            return self.unwatch_logs(socket, selector, key);
+        }
         if let (RoomName::Container(container), Some(device)) = (room, followed) {
             let stream = LogStreamId { device, container: container.clone() };
             let leave = LogRequest::Leave { socket, stream };
@@ -249,7 +267,7 @@ impl Live {
         now: Instant,
         wall: Timestamp,
     ) -> (Room, Stream) {
-        let Self { fleet, own, boards, fleet_stream, .. } = self;
+        let Self { fleet, own, boards, fleet_stream, merged_stream, .. } = self;
         let stream = match &place.room {
             RoomName::Device(uuid) => fleet.device_mut(*uuid).map(|live| {
                 live.ring.open(live.stream.seq);
@@ -261,6 +279,7 @@ impl Live {
             }),
             RoomName::System => Some(&own.stream),
             RoomName::Fleet => Some(&*fleet_stream),
+            RoomName::Logs(_) => Some(&*merged_stream),
             RoomName::Dashboard => None,
         };
         let group = self.delivery.groups.enter(place, access, || {
@@ -302,9 +321,9 @@ impl Live {
             return;
         };
         if let Some(seat) = viewer.rooms.remove(room) {
-            let place = Place { room: room.clone(), key: viewer.key, shape: seat.shape };
-            self.leave(socket, &place);
-            self.leave_logs(socket, room, seat.logs);
+            let key = viewer.key;
+            self.leave(socket, &Place { room: room.clone(), key, shape: seat.shape });
+            self.leave_logs(socket, key, room, seat.logs);
             self.count(room.kind(), -1);
         }
         self.answer(socket, ack, Ack::done());
@@ -415,6 +434,7 @@ impl Live {
                 return Ok(());
             }
             RoomName::System => return Err(NOT_ALLOWED),
+            RoomName::Logs(selector) => return self.may_select(access, selector),
             RoomName::Device(uuid) => (self.fleet.device(*uuid), "no such device"),
             RoomName::Container(id) => (self.fleet.device_of(id), "no such container"),
         };
@@ -425,7 +445,7 @@ impl Live {
         }
     }
 
-    fn may_see(&self, access: &Access, live: &LiveDevice) -> bool {
+    pub(super) fn may_see(&self, access: &Access, live: &LiveDevice) -> bool {
         let subject = Subject::Device(live.device.device_uuid);
         self.delivery.policy.may_see(access, subject)
     }
@@ -471,6 +491,14 @@ impl Live {
             }
             RoomName::Fleet => self.fleet_first(place, access, stream, gap),
             RoomName::System => first(room, &self.own.data(), stream, gap),
+            RoomName::Logs(selector) => {
+                let members = self.log_members(selector, access);
+                let frame = first(room, &members, stream, gap);
+                if let Some(group) = self.delivery.groups.at(place) {
+                    group.whose = Some(members);
+                }
+                frame
+            }
         }
     }
 

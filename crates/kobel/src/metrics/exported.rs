@@ -298,6 +298,10 @@ impl Exported {
         out.counter("kobel_log_bytes", "Bytes of their text", logs.bytes())?;
         let help = "Lines of logs that came faster than they could be worked on, and were dropped";
         out.counter("kobel_log_lines_dropped", help, logs.dropped())?;
+        let help = "Follows of containers that were begun: one for all who want its lines";
+        out.counter("kobel_log_follows", help, logs.follows())?;
+        let help = "How often a filter looked at a line: once for all viewers with equal filters";
+        out.counter("kobel_log_filter_passes", help, logs.passes())?;
         self.log_streams(out)?;
         let Some(store) = &self.log_store else { return Ok(()) };
         out.counter("kobel_log_store_lines", "Lines of logs that were stored", store.lines)?;

@@ -29,6 +29,7 @@ use crate::{
 mod fleet_room;
 mod inventory;
 mod log_volume;
+mod merged;
 mod shaping;
 mod system;
 
@@ -396,7 +397,7 @@ fn a_revoked_credential_gets_nothing_more() {
     assert_eq!(world.closed, [revoked]);
     let known = world.live.credentials();
     assert_eq!(known.iter().map(|(c, _)| *c).collect::<Vec<_>>(), [CredentialId::Token(1)]);
-    assert_eq!(world.live.stats().subscriptions, [1, 0, 0, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [1, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -509,12 +510,12 @@ fn subscribing_again_replaces_the_subscription() {
     world.report(1, 1, sample(1, 1, 1.0));
     world.flush(200);
     assert_eq!(world.events(socket), ["initialData", "initialData", "batchUpdate"]);
-    assert_eq!(world.live.stats().subscriptions, [1, 0, 0, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [1, 0, 0, 0, 0, 0]);
     world.unsubscribe(socket, 250, &RoomName::Device(uuid(1)));
     world.report(1, 300, sample(1, 300, 1.0));
     world.flush(600);
     assert_eq!(world.events(socket).len(), 3);
-    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 0, 0]);
+    assert_eq!(world.live.stats().subscriptions, [0, 0, 0, 0, 0, 0]);
 }
 
 fn since(mut asked: Value, epoch: &str, seq: u64) -> Value {

@@ -5,14 +5,20 @@
 //! is sent to them.
 
 mod bus;
+mod elsewhere;
 mod feed;
 mod hub;
 mod keeper;
+mod merged;
 mod ring;
 mod roster;
+mod runner;
 mod sharing;
 mod sources;
 mod stream;
+mod tap;
+mod task;
+mod view;
 mod volume;
 
 pub use bus::{LogBus, Resumed};
@@ -31,6 +37,22 @@ use crate::{access::Access, request::Since};
 
 /// The most lines that a viewer gets of those before it came.
 pub const TAIL: u32 = 1_000;
+
+/// So many it gets of a merged view, where it does not say.
+pub const MERGED_TAIL: u32 = 200;
+
+/// The most containers that are followed for one merged view.
+pub const MEMBERS: usize = 50;
+
+/// Names a merged view: what its viewers subscribed to, and which access they have. Whoever has
+/// another access sees other members, and so has a view of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LogViewId {
+    /// The id of the room.
+    pub id: Arc<str>,
+    /// Names the access.
+    pub access: u32,
+}
 
 /// How a viewer wants a container's log.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +96,34 @@ pub enum LogRequest {
         socket: SocketId,
         /// The container.
         stream: LogStreamId,
+    },
+    /// A viewer wants the lines of several containers in one. Where it has some of this view
+    /// already, it wants these instead.
+    Watch {
+        /// The viewer.
+        socket: SocketId,
+        /// The view.
+        view: LogViewId,
+        /// What the viewer may see.
+        access: Arc<Access>,
+        /// The containers, at most [`MEMBERS`].
+        members: Vec<LogStreamId>,
+        /// How it wants them.
+        options: LogOptions,
+    },
+    /// A viewer wants no more of a view.
+    Unwatch {
+        /// The viewer.
+        socket: SocketId,
+        /// The view.
+        view: LogViewId,
+    },
+    /// The containers of a view are these from now on.
+    Members {
+        /// The view.
+        view: LogViewId,
+        /// The containers, at most [`MEMBERS`].
+        members: Vec<LogStreamId>,
     },
 }
 

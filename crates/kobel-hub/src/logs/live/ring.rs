@@ -40,11 +40,6 @@ impl LogRing {
         self.floor = after;
     }
 
-    /// The lines, oldest first.
-    pub(super) fn lines(&self) -> impl Iterator<Item = Arc<LogLine>> + '_ {
-        self.lines.iter().cloned()
-    }
-
     /// The newest so many, oldest first.
     pub(super) fn newest(&self, most: usize) -> Vec<Arc<LogLine>> {
         self.lines.iter().skip(self.lines.len().saturating_sub(most)).cloned().collect()
@@ -57,7 +52,7 @@ impl LogRing {
         most: usize,
         most_bytes: usize,
         wanted: impl Fn(&LogLine) -> bool,
-    ) -> (Vec<&LogLine>, bool) {
+    ) -> (Vec<&Arc<LogLine>>, bool) {
         let (mut tail, mut bytes) = (Vec::new(), 0);
         for line in self.lines.iter().rev().filter(|line| wanted(line)) {
             bytes += size(line);
@@ -65,10 +60,15 @@ impl LogRing {
                 tail.reverse();
                 return (tail, false);
             }
-            tail.push(&**line);
+            tail.push(line);
         }
         tail.reverse();
         (tail, self.floor == 0)
+    }
+
+    /// All lines, oldest first.
+    pub(super) fn lines(&self) -> impl Iterator<Item = &Arc<LogLine>> {
+        self.lines.iter()
     }
 
     /// The number before the oldest line that is kept.

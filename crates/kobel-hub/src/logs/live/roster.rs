@@ -5,7 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 use kobel_wire::{DeviceUuid, log::LogStreamId};
 use tokio::sync::mpsc;
 
-use super::{KnownContainer, LogRequest};
+use super::{
+    KnownContainer, LogRequest,
+    tap::{Look, Tap},
+};
 use crate::logs::store::LogIdentity;
 
 /// So many containers may take each other's place in one stream; the next one has its own.
@@ -20,14 +23,32 @@ pub(super) enum ToStream {
     Recreated(Arc<KnownContainer>, u64),
     /// Another node reads the log of its container now, or this one does.
     Moved,
+    /// A view wants to be told what comes.
+    Tap(Tap),
+    /// The view of this number wants no more.
+    Untap(u64),
+    /// A view wants the lines before.
+    Look(Look),
 }
 
 /// A stream that runs.
 pub(super) struct Running {
-    pub(super) requests: mpsc::Sender<ToStream>,
+    requests: mpsc::Sender<ToStream>,
+    /// What it is told while it ends; whoever comes next is told it. As much as comes within the
+    /// moment that this takes.
+    late: Vec<ToStream>,
     names: Vec<LogStreamId>,
     /// What was known of its container, once that is gone.
     gone: Option<LogIdentity>,
+}
+
+impl Running {
+    /// Tells the stream something; waits while too much waits for it.
+    pub(super) async fn tell(&mut self, told: ToStream) {
+        if let Err(back) = self.requests.send(told).await {
+            self.late.push(back.0);
+        }
+    }
 }
 
 /// The streams that run.
@@ -39,8 +60,13 @@ pub(super) struct Roster {
 
 impl Roster {
     /// The stream of this container; also of one that is gone, while its stream goes on.
-    pub(super) fn get(&self, id: &LogStreamId) -> Option<&Running> {
-        self.running.get(self.numbers.get(id)?)
+    pub(super) fn get_mut(&mut self, id: &LogStreamId) -> Option<&mut Running> {
+        self.running.get_mut(self.numbers.get(id)?)
+    }
+
+    /// Its number among those of the process.
+    pub(super) fn number(&self, id: &LogStreamId) -> Option<u64> {
+        self.numbers.get(id).copied()
     }
 
     /// A stream runs.
@@ -51,13 +77,17 @@ impl Roster {
         requests: mpsc::Sender<ToStream>,
     ) {
         self.numbers.insert(id.clone(), number);
-        self.running.insert(number, Running { requests, names: vec![id], gone: None });
+        self.running
+            .insert(number, Running { requests, late: Vec::new(), names: vec![id], gone: None });
     }
 
     /// The streams of a device, as it is followed now.
-    pub(super) fn of_device(&self, device: DeviceUuid) -> impl Iterator<Item = &Running> {
+    pub(super) fn of_device_mut(
+        &mut self,
+        device: DeviceUuid,
+    ) -> impl Iterator<Item = &mut Running> {
         let is_of = move |id: &LogStreamId| id.device == device;
-        self.running.values().filter(move |running| running.names.last().is_some_and(is_of))
+        self.running.values_mut().filter(move |running| running.names.last().is_some_and(is_of))
     }
 
     /// How many run.
@@ -65,14 +95,13 @@ impl Roster {
         self.running.len()
     }
 
-    /// A stream has ended.
-    pub(super) fn ended(&mut self, number: u64) {
-        for name in self.running.remove(&number).into_iter().flat_map(|running| running.names) {
-            // Another one may have begun meanwhile.
-            if self.numbers.get(&name) == Some(&number) {
-                self.numbers.remove(&name);
-            }
+    /// A stream has ended. Its names, and what it was told meanwhile, oldest first.
+    pub(super) fn ended(&mut self, number: u64) -> (Vec<LogStreamId>, Vec<ToStream>) {
+        let Some(ended) = self.running.remove(&number) else { return Default::default() };
+        for name in &ended.names {
+            self.numbers.remove(name);
         }
+        (ended.names, ended.late)
     }
 
     /// A container is gone.
@@ -90,7 +119,7 @@ impl Roster {
         &mut self,
         id: &LogStreamId,
         succeeds: impl Fn(&LogIdentity) -> bool,
-    ) -> Option<&Running> {
+    ) -> Option<&mut Running> {
         if self.numbers.contains_key(id) {
             return None;
         }
@@ -132,11 +161,11 @@ mod tests {
         assert!(succeed(&mut roster, &b));
         assert!(!succeed(&mut roster, &identity('d', "web")), "only one has its place");
         // Both names lead to it until it ends.
-        assert!(roster.get(&a.stream()).is_some() && roster.get(&b.stream()).is_some());
+        assert!(roster.number(&a.stream()).is_some() && roster.number(&b.stream()).is_some());
         roster.gone(&a.stream(), &a);
         assert!(!succeed(&mut roster, &identity('d', "web")), "the second is still there");
         roster.ended(1);
-        assert!(roster.get(&a.stream()).is_none() && roster.get(&b.stream()).is_none());
+        assert!(roster.number(&a.stream()).is_none() && roster.number(&b.stream()).is_none());
     }
 
     #[test]

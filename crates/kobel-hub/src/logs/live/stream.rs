@@ -6,13 +6,19 @@ use kobel_fanout::{Frame, Loss, Policy as FramePolicy, Room, SocketId, Stretch};
 use kobel_wire::{
     DeviceUuid, Timestamp,
     event::{ErrorCode, ErrorEvent, Seq},
-    log::{LogBatch, LogGap, LogHistory, LogLine, LogStreamId},
+    log::{LogBatch, LogGap, LogHistory, LogLine, LogStreamId, LogTime},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use super::{LogOptions, Resumed, TAIL, feed::Feed, ring::LogRing, sharing::Sharing};
+use super::{
+    LogOptions, Resumed, TAIL,
+    feed::Feed,
+    ring::LogRing,
+    sharing::Sharing,
+    tap::{Before, Look, Tap, Tapped},
+};
 use crate::{
     access::Access,
     gate::NAMESPACE,
@@ -31,10 +37,10 @@ pub(super) const GATHER: Duration = Duration::from_millis(100);
 pub(super) const BATCH: usize = 200;
 
 /// The most bytes of text in one message of history.
-const HISTORY: usize = 512 * 1024;
+pub(super) const HISTORY: usize = 512 * 1024;
 
 /// The most bytes of text in one batch; a longer line goes alone.
-const BATCH_BYTES: usize = 128 * 1024;
+pub(super) const BATCH_BYTES: usize = 128 * 1024;
 
 /// How long the head of a trace waits for its next line.
 const TRACE: Duration = Duration::from_millis(150);
@@ -133,7 +139,16 @@ pub(super) struct Stream {
     groups: Vec<Group>,
     members: Vec<Member>,
     newcomers: Vec<Newcomer>,
+    taps: Vec<Tap>,
+    /// Taps by the names of containers that are yet to take the place of this one.
+    early: Vec<Tap>,
+    /// The first entry that is of the container that is followed now.
+    own_from: Seq,
+    /// Views that wait for the lines before.
+    looks: Vec<Look>,
     groups_made: u64,
+    /// How often a filter looked at a line.
+    passes: u64,
     /// When loading began and when it is over; `None` once it is.
     loading: Option<(Instant, Instant)>,
     out: Vec<Out>,
@@ -163,7 +178,12 @@ impl Stream {
             groups: Vec::new(),
             members: Vec::new(),
             newcomers: Vec::new(),
+            taps: Vec::new(),
+            early: Vec::new(),
+            own_from: 0,
+            looks: Vec::new(),
             groups_made: 0,
+            passes: 0,
             loading: Some((now + LOADING, now + SETTLED)),
             out: Vec::new(),
         }
@@ -255,7 +275,12 @@ impl Stream {
         self.epoch = epoch;
         self.processor.told(0);
         self.shown = 0;
-        self.ring = LogRing::default();
+        if let Some(last) = self.ring.newest(1).first() {
+            // Views go on behind what they were told.
+            let behind = LogTime::from_nanos(last.timestamp.as_nanos().saturating_add(1));
+            self.taps.iter_mut().for_each(|tap| tap.from = Some(behind));
+        }
+        (self.ring, self.own_from) = (LogRing::default(), 0);
         for member in std::mem::take(&mut self.members) {
             self.out.push(Out::Leave(member.socket, member.audience.clone()));
             let group = self.groups.iter().find(|group| group.number == member.filter);
@@ -278,7 +303,7 @@ impl Stream {
     pub(super) fn share(&mut self, wanted: bool, now: Instant) {
         let on = wanted || !self.is_unwatched();
         if let Some(sharing) = &mut self.sharing {
-            sharing.share(on, self.ring.lines(), now);
+            sharing.share(on, self.ring.lines().cloned(), now);
         }
     }
 
@@ -328,6 +353,18 @@ impl Stream {
         let Self { names, members, .. } = self;
         names.retain(|name| members.iter().any(|member| member.id == name.id));
         names.push(Name { id: by.stream(), number });
+        // The line that says so is the first of it.
+        self.own_from = self.processor.seq();
+        let id = Arc::new(by.stream());
+        for tap in &mut self.taps {
+            tap.id = Arc::clone(&id);
+        }
+        for tap in std::mem::take(&mut self.early) {
+            self.tap(tap);
+        }
+        for look in std::mem::take(&mut self.looks) {
+            self.look(look);
+        }
     }
 
     /// What is to be done, oldest first.
@@ -340,9 +377,17 @@ impl Stream {
         self.loading.is_some()
     }
 
+    /// How often a filter looked at a line since the last call.
+    pub(super) fn take_passes(&mut self) -> u64 {
+        std::mem::take(&mut self.passes)
+    }
+
     /// Whether nobody follows.
     pub(super) fn is_unwatched(&self) -> bool {
-        self.members.is_empty() && self.newcomers.is_empty()
+        self.members.is_empty()
+            && self.newcomers.is_empty()
+            && self.taps.is_empty()
+            && self.early.is_empty()
     }
 
     /// When [`Stream::tick`] has something to do.
@@ -370,6 +415,57 @@ impl Stream {
             self.newcomers.push(newcomer);
         } else {
             self.welcome(newcomer, now, wall);
+        }
+    }
+
+    /// A view wants to be told what comes.
+    pub(super) fn tap(&mut self, tap: Tap) {
+        self.untap(tap.view);
+        if !self.names.iter().any(|name| name.id == *tap.id) {
+            self.early.push(tap);
+            return;
+        }
+        if self.loading.is_none() {
+            self.tell_since(&tap);
+        }
+        self.taps.push(tap);
+    }
+
+    /// A view wants no more.
+    pub(super) fn untap(&mut self, view: u64) {
+        self.taps.retain(|tap| tap.view != view);
+        self.early.retain(|tap| tap.view != view);
+    }
+
+    /// A view wants the lines before.
+    pub(super) fn look(&mut self, look: Look) {
+        let early = self.early.iter().any(|tap| tap.view == look.view);
+        if self.loading.is_some() || early {
+            self.looks.push(look);
+        } else {
+            self.answer(&look);
+        }
+    }
+
+    fn answer(&self, look: &Look) {
+        let Some(tap) = self.taps.iter().find(|tap| tap.view == look.view) else { return };
+        let (lines, complete) =
+            self.ring.tail(look.tail, HISTORY, |line| look.filter.matches(line));
+        tap.to.tell(Tapped::Before(Before {
+            newcomer: look.newcomer,
+            id: Arc::clone(&tap.id),
+            lines: lines.into_iter().cloned().collect(),
+            upto: self.shown,
+            complete,
+        }));
+    }
+
+    /// A view that was there before its member gets what the member said since.
+    fn tell_since(&self, tap: &Tap) {
+        let Some(from) = tap.from else { return };
+        let new = |line: &LogLine| line.timestamp >= from && line.seq >= self.own_from;
+        for line in self.ring.lines().filter(|line| new(line)) {
+            tap.to.tell(Tapped::Line(Arc::clone(&tap.id), Arc::clone(line)));
         }
     }
 
@@ -503,6 +599,9 @@ impl Stream {
         self.close(now, wall);
         self.settle(now, wall);
         let Some(message) = wrong else { return };
+        for tap in &self.taps {
+            tap.to.tell(Tapped::Wrong(Arc::clone(&tap.id), message.into()));
+        }
         for name in &self.names {
             let error = ErrorEvent {
                 code: ErrorCode::Unavailable,
@@ -556,6 +655,10 @@ impl Stream {
             for newcomer in std::mem::take(&mut self.newcomers) {
                 self.welcome(newcomer, now, wall);
             }
+            self.taps.iter().for_each(|tap| self.tell_since(tap));
+            for look in std::mem::take(&mut self.looks) {
+                self.look(look);
+            }
         }
     }
 
@@ -599,7 +702,7 @@ impl Stream {
                 self.out.extend(frame.map(|frame| Out::Emit(socket, frame)));
             }
         }
-        let logs: Vec<_> = logs.into_iter().cloned().collect();
+        let logs: Vec<_> = logs.into_iter().map(|line| &**line).collect();
         let history = LogHistory { stream_id: &id, epoch: &self.epoch, logs: &logs, complete };
         let history = frame("logHistory", &history, FramePolicy::Deliver);
         self.out.extend(history.map(|frame| Out::Emit(socket, frame)));
@@ -661,6 +764,7 @@ impl Stream {
             let mut encoded: Option<Arc<RawValue>> = None;
             for place in 0..self.groups.len() {
                 let group = &mut self.groups[place];
+                self.passes += 1;
                 if !group.filter.matches(&line) {
                     continue;
                 }
@@ -683,6 +787,11 @@ impl Stream {
             }
             if let Some(sharing) = &mut self.sharing {
                 sharing.entry(&line, now);
+            }
+            if self.loading.is_none() {
+                for tap in &self.taps {
+                    tap.to.tell(Tapped::Line(Arc::clone(&tap.id), Arc::clone(&line)));
+                }
             }
             self.ring.push(line);
         }
@@ -711,6 +820,11 @@ impl Stream {
     fn gap(&mut self, from: Seq, to: Seq, wall: Timestamp) {
         for place in 0..self.groups.len() {
             self.send(place, wall);
+        }
+        if self.loading.is_none() {
+            for tap in &self.taps {
+                tap.to.tell(Tapped::Gap(Arc::clone(&tap.id), from, to, to - from + 1));
+            }
         }
         for group in &self.groups {
             let lost = Stretch { from, to, count: to - from + 1 };
@@ -744,13 +858,17 @@ fn gap(id: &LogStreamId, lost: Stretch) -> Option<Arc<Frame>> {
     frame("logGap", &gap, FramePolicy::Deliver)
 }
 
-fn frame<T: Serialize>(event: &str, data: &T, policy: FramePolicy) -> Option<Arc<Frame>> {
+pub(super) fn frame<T: Serialize>(
+    event: &str,
+    data: &T,
+    policy: FramePolicy,
+) -> Option<Arc<Frame>> {
     Frame::event(NAMESPACE, event, data, policy)
         .inspect_err(|error| tracing::error!(%error, "a log event could not be encoded"))
         .ok()
 }
 
-fn raw<T: Serialize>(value: &T) -> Option<Arc<RawValue>> {
+pub(super) fn raw<T: Serialize>(value: &T) -> Option<Arc<RawValue>> {
     serde_json::value::to_raw_value(value)
         .inspect_err(|error| tracing::error!(%error, "a log line could not be encoded"))
         .ok()

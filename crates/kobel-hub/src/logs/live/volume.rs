@@ -184,6 +184,8 @@ pub struct LogVolume {
     lines: AtomicU64,
     bytes: AtomicU64,
     dropped: AtomicU64,
+    passes: AtomicU64,
+    follows: AtomicU64,
     // Locked for a look; the streams themselves count without it.
     streams: Mutex<Streams>,
 }
@@ -202,6 +204,24 @@ impl LogVolume {
     /// Lines that were dropped since they came faster than they could be worked on.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
+    }
+
+    /// How often a filter looked at a line for viewers: once for all with equal filters.
+    pub fn passes(&self) -> u64 {
+        self.passes.load(Relaxed)
+    }
+
+    /// Follows of containers that were begun: one for all who want its lines.
+    pub fn follows(&self) -> u64 {
+        self.follows.load(Relaxed)
+    }
+
+    pub(super) fn passed(&self, passes: u64) {
+        self.passes.fetch_add(passes, Relaxed);
+    }
+
+    pub(super) fn followed(&self) {
+        self.follows.fetch_add(1, Relaxed);
     }
 
     /// Streams that are followed now.

@@ -179,7 +179,7 @@ fn who_is_connected_is_counted_now() {
         backlog_bytes: 99,
         ..Snapshot::default()
     });
-    now.subscriptions = [1, 2, 3, 5, 4];
+    now.subscriptions = [1, 2, 3, 5, 4, 0];
     let system = told(&of(Snapshot::default()), &now, 1.0);
     assert_eq!(system.total_connections, 9);
     assert_eq!(system.connections_by_namespace, [("/".into(), 7), ("/admin".into(), 2)].into());
