@@ -35,12 +35,28 @@ pub struct LogProgress {
     at: Option<LogPosition>,
     /// A later time to ask from, and how many lines came since that have it or a later one.
     next: Option<(i64, u64)>,
+    /// Whether nothing is before the first line: one that comes late is new, however early its time.
+    whole: bool,
 }
 
 impl LogProgress {
+    /// Of a log that is read from its first line on.
+    pub fn whole() -> Self {
+        Self { whole: true, ..Self::default() }
+    }
+
+    /// Of a log that is read from there on.
+    pub fn starting(start: LogStart) -> Self {
+        match start {
+            LogStart::After(position) => Self::from(position),
+            LogStart::All => Self::whole(),
+            LogStart::Tail(_) => Self::default(),
+        }
+    }
+
     /// From where a log was read to before.
     pub fn from(position: LogPosition) -> Self {
-        Self { at: Some(position), next: None }
+        Self { at: Some(position), ..Self::default() }
     }
 
     /// How far it was read; `None` while nothing was.
@@ -52,7 +68,8 @@ impl LogProgress {
     pub fn line(&mut self, at: LogTime) {
         let at = at.as_nanos();
         let Some(position) = &mut self.at else {
-            self.at = Some(LogPosition { since: at, seen: 1, newest: at });
+            let since = if self.whole { at.saturating_sub(MARGIN) } else { at };
+            self.at = Some(LogPosition { since, seen: 1, newest: at });
             return;
         };
         // No line that was read before is as late as that.
@@ -94,7 +111,7 @@ mod tests {
                 })
                 .collect();
             let read = cut.min(file.len());
-            let mut progress = LogProgress::default();
+            let mut progress = LogProgress::whole();
             for (n, at) in file[..read].iter().enumerate() {
                 progress.line(LogTime::from_nanos(*at));
                 // A hub that starts again in between.
@@ -105,12 +122,24 @@ mod tests {
             let Some(position) = progress.position() else { return Ok(()) };
             let asked: Vec<_> = file.iter().filter(|at| **at >= position.since).collect();
             let seen = usize::try_from(position.seen).unwrap();
-            // What is older than the margin's reach never comes late.
             let rest: Vec<_> = asked[seen..].to_vec();
             let late = file[read..].iter().filter(|at| **at >= position.since).collect::<Vec<_>>();
             prop_assert_eq!(rest, late);
-            prop_assert!(file[read..].iter().all(|at| *at >= position.since || *at < position.newest - 500_000_000 + 1 || read < 2));
+            prop_assert!(file[read..].iter().all(|at| *at >= position.since));
         }
+    }
+
+    #[test]
+    fn an_early_line_behind_the_first_one_is_asked_for() {
+        let mut progress = LogProgress::whole();
+        progress.line(LogTime::from_nanos(10_000_000_000));
+        let position = progress.position().unwrap();
+        assert!(position.since <= 9_600_000_000, "{position:?}");
+        assert_eq!((position.seen, position.newest), (1, 10_000_000_000));
+        // Before the first line of a tail there are others, which were not read.
+        let mut progress = LogProgress::default();
+        progress.line(LogTime::from_nanos(10_000_000_000));
+        assert_eq!(progress.position().unwrap().since, 10_000_000_000);
     }
 
     #[test]

@@ -179,7 +179,8 @@ impl LogRelay {
         let id = table.follows_made;
         let progress = match start {
             LogStart::After(position) => LogProgress::from(position),
-            LogStart::All | LogStart::Tail(_) => LogProgress::default(),
+            LogStart::All => LogProgress::whole(),
+            LogStart::Tail(_) => LogProgress::default(),
         };
         let (end, ended) = oneshot::channel();
         let link = table.speakers.get(&device).map(|speaker| {

@@ -81,19 +81,20 @@ impl Task {
         }
         let epoch = uuid::Uuid::now_v7().simple().to_string().into();
         let Some((store, known)) = stored else {
-            self.stream.begin_anew(epoch, None, Vec::new(), now);
-            return LogStart::Tail(TAIL);
+            let start = LogStart::Tail(TAIL);
+            self.stream.begin_anew(epoch, (start, None), Vec::new(), now);
+            return start;
         };
         let before = store.resume(&self.container, TAIL as usize).await;
+        let (start, history) = match before.position {
+            Some(position) => (LogStart::After(position), before.history),
+            None if known.fresh => (LogStart::All, Vec::new()),
+            None => (LogStart::Tail(TAIL), Vec::new()),
+        };
         let upto = self.stream.source_lines();
-        let feed = Feed::new(store, identity(&known), before.position, upto);
-        let history = if before.position.is_some() { before.history } else { Vec::new() };
-        self.stream.begin_anew(epoch, Some(feed), history, now);
-        match before.position {
-            Some(position) => LogStart::After(position),
-            None if known.fresh => LogStart::All,
-            None => LogStart::Tail(TAIL),
-        }
+        let feed = Feed::new(store, identity(&known), start, upto);
+        self.stream.begin_anew(epoch, (start, Some(feed)), history, now);
+        start
     }
 
     /// Follows on, here or by another node; says where the end is told.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use kobel_wire::log::{LogLine, LogTime};
 
 use crate::logs::{
-    LogPosition, LogProgress,
+    LogProgress, LogStart,
     store::{LogIdentity, LogStore, gap},
 };
 
@@ -31,18 +31,18 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Of a container's log that goes on after `position`; `upto` of the source's lines in the stream
+    /// Of a container's log that is read from `start` on; `upto` of the source's lines in the stream
     /// were another container's.
     pub(super) fn new(
         store: LogStore,
         identity: Arc<LogIdentity>,
-        position: Option<LogPosition>,
+        start: LogStart,
         upto: u64,
     ) -> Self {
         Self {
             store,
             identity,
-            progress: position.map_or_else(LogProgress::default, LogProgress::from),
+            progress: LogProgress::starting(start),
             times: VecDeque::new(),
             upto,
             waiting: Vec::new(),

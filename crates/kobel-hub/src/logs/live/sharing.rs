@@ -8,7 +8,7 @@ use kobel_wire::{
 };
 use tokio::time::Instant;
 
-use crate::logs::{LogPosition, LogProgress, ToldLines};
+use crate::logs::{LogProgress, LogStart, ToldLines};
 
 /// How long entries wait for others: less than for viewers, who wait once more there.
 const GATHER: Duration = Duration::from_millis(20);
@@ -37,13 +37,13 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    /// Of a log that goes on after `position`; `upto` of the source's lines in the stream were read
+    /// Of a log that is read from `start` on; `upto` of the source's lines in the stream were read
     /// before.
-    pub(super) fn new(position: Option<LogPosition>, upto: u64) -> Self {
+    pub(super) fn new(start: LogStart, upto: u64) -> Self {
         Self {
             is_shared: false,
             anew: true,
-            progress: position.map_or_else(LogProgress::default, LogProgress::from),
+            progress: LogProgress::starting(start),
             times: VecDeque::new(),
             upto,
             waiting: Vec::new(),
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn entries_are_told_while_somebody_watches_and_else_how_far_it_was_read() {
-        let (mut sharing, start) = (Sharing::new(None, 0), Instant::now());
+        let (mut sharing, start) = (Sharing::new(LogStart::Tail(0), 0), Instant::now());
         let epoch: Arc<str> = "e".into();
         for seq in 1..=3 {
             sharing.source(LogTime::from_nanos(seq));

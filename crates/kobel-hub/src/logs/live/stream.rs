@@ -24,7 +24,7 @@ use crate::{
     gate::NAMESPACE,
     live::{Policy, Subject},
     logs::{
-        LogFilter, LogPosition, Processor, Redaction, SourceEvent, ToldLines,
+        LogFilter, LogStart, Processor, Redaction, SourceEvent, ToldLines,
         queue::Taken,
         store::{LogIdentity, LogStore},
     },
@@ -206,9 +206,9 @@ impl Stream {
         self
     }
 
-    /// This node reads the log for all from now on, after `position`.
-    pub(super) fn shared(&mut self, position: Option<LogPosition>) {
-        self.sharing = Some(Sharing::new(position, self.processor.lines()));
+    /// This node reads the log for all from now on, from `start` on.
+    pub(super) fn shared(&mut self, start: LogStart) {
+        self.sharing = Some(Sharing::new(start, self.processor.lines()));
         self.is_told = false;
     }
 
@@ -239,17 +239,16 @@ impl Stream {
         self.shown = self.shown.max(newest).max(resumed.seq);
         self.processor.forget();
         self.processor.told(resumed.seq);
-        let upto = self.processor.lines();
-        self.feed = stored
-            .map(|(store, identity)| Feed::new(store, identity, Some(resumed.position), upto));
-        self.shared(Some(resumed.position));
+        let (start, upto) = (LogStart::After(resumed.position), self.processor.lines());
+        self.feed = stored.map(|(store, identity)| Feed::new(store, identity, start, upto));
+        self.shared(start);
     }
 
     /// This node reads a log of which nobody knows how far it was read: it begins anew.
     pub(super) fn begin_anew(
         &mut self,
         epoch: Arc<str>,
-        feed: Option<Feed>,
+        (start, feed): (LogStart, Option<Feed>),
         before: Vec<LogLine>,
         now: Instant,
     ) {
@@ -262,7 +261,7 @@ impl Stream {
         }
         self.processor.told(self.shown);
         self.feed = feed;
-        self.shared(None);
+        self.shared(start);
     }
 
     /// How many of the source's lines came.
@@ -332,20 +331,19 @@ impl Stream {
     }
 
     /// Another container goes on: what follows is its log, under its name and those before. The
-    /// source of the one before has ended. Where it is stored: where, and from which position on.
+    /// source of the one before has ended. Where it is stored: where, and from where on it is read.
     pub(super) fn recreated(
         &mut self,
         by: &LogIdentity,
         number: u64,
-        stored: Option<(LogStore, Arc<LogIdentity>, Option<LogPosition>)>,
+        stored: Option<(LogStore, Arc<LogIdentity>, LogStart)>,
         now: Instant,
         wall: Timestamp,
     ) {
         self.close(now, wall);
         self.settle(now, wall);
         let upto = self.processor.lines();
-        self.feed =
-            stored.map(|(store, identity, position)| Feed::new(store, identity, position, upto));
+        self.feed = stored.map(|(store, identity, start)| Feed::new(store, identity, start, upto));
         let mut lines = Vec::new();
         self.processor.recreated(by, wall.into(), &mut lines);
         self.lines(lines, now, wall);

@@ -95,7 +95,7 @@ impl Task {
             None => (LogStart::Tail(TAIL), Vec::new()),
         };
         let identity = Arc::new(known.identity.clone());
-        let feed = Feed::new(store, identity, before.position, 0);
+        let feed = Feed::new(store, identity, start, 0);
         self.stream = self.stream.stored(redaction, feed, history);
         (self, start)
     }
@@ -203,7 +203,7 @@ impl Task {
                 start = LogStart::After(position);
             }
             let identity = Arc::new(known.identity.clone());
-            stored = Some((store, identity, before.position));
+            stored = Some((store, identity, start));
         }
         let (now, wall) = (Instant::now(), Timestamp::now());
         self.stream.recreated(&known.identity, number, stored, now, wall);
@@ -211,7 +211,7 @@ impl Task {
         self.knows(&known);
         let source = self.sources.of(id.device)?;
         if self.bus.is_some() && !self.is_told {
-            self.stream.shared(None);
+            self.stream.shared(start);
         }
         let (sink, lines) = queue::channel(Limits::default());
         (self.lines, self.seen) = (lines, queue::Volume::default());
