@@ -111,11 +111,11 @@ export class Room {
 
   /**
    * Whether each event stands for those before it of its kind. When the way is full, the hub puts a
-   * newer frame in the place of a waiting one: numbers are then missing or out of order, and
-   * nothing is lost.
+   * newer frame in the place of a waiting one, and it counts all logs of several as one: numbers are
+   * then missing or out of order, and nothing is lost.
    */
   get sparse(): boolean {
-    return this.target.type === "fleet";
+    return this.target.type === "fleet" || this.target.type === "logs";
   }
 
   snapshot(data: unknown): void {

@@ -3,7 +3,8 @@
 import type { LogHandler } from "../live/room";
 import type { LogBatch, LogGap, LogHistory, LogLine, LogOptions } from "../live/types";
 import { LiveLog, TAIL } from "./livelog.svelte";
-import { ANEW_TEXT, gapText, markerText, readStamp } from "./words";
+import { told } from "./storedlog.svelte";
+import { ANEW_TEXT, gapText, readStamp } from "./words";
 
 export class LogModel extends LiveLog implements LogHandler {
   #epoch: string | undefined;
@@ -77,9 +78,7 @@ export class LogModel extends LiveLog implements LogHandler {
 
   #push(logs: readonly LogLine[]): void {
     for (const line of logs) {
-      const { marker } = line;
-      const told = marker ? { ...line, message: markerText(marker, line.message) } : line;
-      this.ring.push(told, readStamp(line.timestamp));
+      this.ring.push(told(line), readStamp(line.timestamp));
       this.#lastSeq = line.seq;
     }
   }

@@ -15,7 +15,8 @@ import type {
 import { LiveLog, TAIL } from "./livelog.svelte";
 import { type Selector, selectorText, storedOf } from "./selector";
 import type { StoredLine } from "./stored";
-import { BREAK_TEXT, gapText, markerText, readStamp } from "./words";
+import { told } from "./storedlog.svelte";
+import { BREAK_TEXT, gapText, readStamp, slowText } from "./words";
 
 /** A container whose lines are here. It keeps its number, and so its colour, as long as the log is open. */
 export interface Member extends LogMember {
@@ -24,11 +25,8 @@ export interface Member extends LogMember {
   followed: boolean;
 }
 
-/** How far the lines of a member have come. */
-interface Reached {
-  seq: number;
-  at: number;
-}
+/** Lines here that are compared with those that come after a break, at most. */
+const COMPARED = 5_000;
 
 export class MergedLog extends LiveLog implements LogHandler {
   /** In the order in which they were first seen. */
@@ -37,9 +35,7 @@ export class MergedLog extends LiveLog implements LogHandler {
   truncated = $state(0);
   refusal = $state.raw<ErrorBody>();
 
-  #epoch: string | undefined;
   #known = new Map<string, Member>();
-  #reached: Reached[] = [];
 
   constructor(
     private readonly client: LiveClient,
@@ -72,24 +68,15 @@ export class MergedLog extends LiveLog implements LogHandler {
     return { tail: TAIL, ...(this.filters && { filters: this.filters }) };
   }
 
-  history({ epoch, logs }: LogHistory): void {
+  history({ logs }: LogHistory): void {
     if (!this.answers()) return;
-    const anew = this.replace || this.ring.length === 0;
-    const same = epoch !== undefined && epoch === this.#epoch;
-    if (anew) {
+    if (this.replace || this.ring.length === 0) {
       this.clear();
-      this.#reached = [];
-    }
-    if (anew || !same) {
-      this.#epoch = epoch;
-      this.ring.begin(epoch ?? "");
-    }
-    if (anew) this.#push(logs);
-    else {
-      const fresh = logs.filter((line) => !this.#has(line, same));
+      this.#push(logs);
+    } else {
+      const fresh = this.#fresh(logs);
       // All of what is told is new: there may have been more.
       const apart = logs.length > 0 && fresh.length === logs.length;
-      if (!same) for (const reached of this.#reached) reached.seq = 0;
       if (apart) this.ring.pushSpecial({ kind: "anew" }, BREAK_TEXT, 0, this.#lastAt());
       this.#push(fresh);
     }
@@ -97,22 +84,23 @@ export class MergedLog extends LiveLog implements LogHandler {
     this.changed.emit();
   }
 
+  /** Each line comes once, so that none needs to be compared. */
   batch({ logs }: LogBatch): void {
     if (this.state === "waiting") return;
     if (this.state === "unavailable") this.opened();
-    this.#push(logs.filter((line) => !this.#has(line, true)));
+    this.#push(logs);
     this.changed.emit();
   }
 
   gap(gap: LogGap): void {
-    const member = this.#member(gap.streamId);
-    const reached = this.#at(member.index);
-    if (this.state === "waiting" || gap.toSeq <= reached.seq) return;
+    if (this.state === "waiting") return;
     const { fromSeq: from, toSeq: to, dropped } = gap;
-    const text = `${member.name}: ${gapText(gap)}`;
+    // Of lines of any of them, where we are too slow for all.
+    const all = gap.streamId === selectorText(this.selector);
+    const member = all ? undefined : this.#member(gap.streamId);
+    const text = member ? `${member.name}: ${gapText(gap)}` : slowText(dropped);
     const special = { kind: "gap", from, to, dropped } as const;
-    this.ring.pushSpecial(special, text, from, this.#lastAt(), member.index);
-    reached.seq = to;
+    this.ring.pushSpecial(special, text, from, this.#lastAt(), member?.index);
     this.changed.emit();
   }
 
@@ -130,29 +118,32 @@ export class MergedLog extends LiveLog implements LogHandler {
     return this.ring.length > 0 ? this.ring.at(this.ring.end - 1) : NaN;
   }
 
-  /** Whether a line is here, by its number, or where numbers are of another count by its time. */
-  #has({ streamId = "", seq, timestamp }: LogLine, numbered: boolean): boolean {
-    const member = this.#known.get(streamId);
-    const reached = member && this.#reached[member.index];
-    if (!reached) return false;
-    return numbered ? seq <= reached.seq : readStamp(timestamp) <= reached.at;
+  /**
+   * Of the newest lines those that are not here. The hub may count them anew, so they are told by
+   * whose they are, their time and their text; as often as one is here it is left out.
+   */
+  #fresh(logs: readonly LogLine[]): LogLine[] {
+    const { ring } = this;
+    const here = new Map<string, number>();
+    const key = (of: number, at: number, message: string) => `${of} ${at} ${message}`;
+    for (let at = Math.max(ring.first, ring.end - COMPARED); at < ring.end; at += 1) {
+      const text = key(ring.of(at), ring.at(at), ring.message(at));
+      here.set(text, (here.get(text) ?? 0) + 1);
+    }
+    return logs.filter((line) => {
+      const { index } = this.#member(line.streamId ?? "");
+      const text = key(index, readStamp(line.timestamp), told(line).message);
+      const left = here.get(text) ?? 0;
+      here.set(text, left - 1);
+      return left <= 0;
+    });
   }
 
   #push(logs: readonly LogLine[]): void {
     for (const line of logs) {
-      const { marker, streamId = "" } = line;
-      const { index } = this.#member(streamId);
-      const reached = this.#at(index);
-      const at = readStamp(line.timestamp);
-      const told = marker ? { ...line, message: markerText(marker, line.message) } : line;
-      this.ring.push(told, at, index);
-      reached.seq = Math.max(reached.seq, line.seq);
-      if (!(at <= reached.at)) reached.at = at;
+      const { index } = this.#member(line.streamId ?? "");
+      this.ring.push(told(line), readStamp(line.timestamp), index);
     }
-  }
-
-  #at(index: number): Reached {
-    return (this.#reached[index] ??= { seq: 0, at: -Infinity });
   }
 
   #follow({ members, truncated }: LogsData): void {

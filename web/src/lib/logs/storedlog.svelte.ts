@@ -1,6 +1,6 @@
 /** The stored log of a container, also of one that is gone: pages around what somebody looks at. */
 import { Emitter } from "../live/emitter";
-import type { LogFilters } from "../live/types";
+import type { LogFilters, LogLine } from "../live/types";
 import { History, placeBefore, STORED_EPOCH } from "./history";
 import { BASE, LogRing } from "./ring";
 import type { LogSource } from "./source";
@@ -171,6 +171,6 @@ export class StoredLog implements LogSource {
 const stamp = (line: { timestamp: string }) => readStamp(line.timestamp);
 
 /** A line as it is shown: what the hub marks has words. */
-export function told(line: StoredLine): StoredLine {
+export function told<L extends LogLine>(line: L): L {
   return line.marker ? { ...line, message: markerText(line.marker, line.message) } : line;
 }

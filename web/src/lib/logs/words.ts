@@ -55,6 +55,11 @@ export function gapText({ fromSeq, toSeq, dropped }: LogGap): string {
   return `${plural(dropped, "line")} dropped here: ${numbers} came faster than they could be passed on, or are no longer held`;
 }
 
+/** Of a log of several, where nobody knows whose. */
+export function slowText(dropped: number): string {
+  return `${plural(dropped, "line")} dropped here: they came faster than they could be passed on`;
+}
+
 export const ANEW_TEXT =
   "The hub began to count this log anew: lines written in between may be missing here";
 
