@@ -105,6 +105,9 @@ test("PostgreSQL restarts and crashes: viewers see on, who is known comes in, th
 test("what is revoked while a hub does not hear is noticed when it hears again", async () => {
   const token = await one.token("cut");
   const socket = await two.client(token);
+  await subscribe(socket, { type: "device", id: await two.deviceUuid(socket) });
+  // For three seconds after a change it looks at credentials without being told.
+  for (let n = 0; n < 5; n++) await next(socket, "stats");
   const ended = next(socket, "disconnect", undefined, 15_000);
   await postgres.query(
     `UPDATE tokens SET revoked_at = 1 WHERE name = 'cut';

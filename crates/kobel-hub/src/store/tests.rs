@@ -32,6 +32,8 @@ on_both! {
     a_link_signs_in_once,
     a_token_does_and_sees_no_more_than_its_account,
     what_goes_with_an_account_goes_and_an_admin_stays,
+    of_admins_that_go_at_once_one_stays,
+    numbers_of_changes_rise_in_the_order_that_they_are_seen,
     a_machine_keeps_its_identity,
     a_database_of_a_newer_version_is_refused,
     a_write_of_anybody_is_a_change,
@@ -161,6 +163,65 @@ async fn what_goes_with_an_account_goes_and_an_admin_stays(place: Place) {
     }
     let twice = store.add_account("admin", Role::Viewer, &DeviceScope::All, at(0)).await;
     assert!(matches!(twice, Err(StoreError::NameTaken("user", _))));
+}
+
+async fn of_admins_that_go_at_once_one_stays(place: Place) {
+    // As two nodes, each with connections of its own.
+    let (one, two) = (place.open().await, place.open().await);
+    one.first_admin(at(0)).await.unwrap();
+    for _ in 0..20 {
+        one.add_account("bob", Role::Admin, &DeviceScope::All, at(0)).await.unwrap();
+        let (a, b) = tokio::join!(
+            one.set_access("admin", Role::Viewer, &DeviceScope::All),
+            two.set_access("bob", Role::Viewer, &DeviceScope::All),
+        );
+        assert_eq!(u8::from(a.is_ok()) + u8::from(b.is_ok()), 1, "{a:?} {b:?}");
+        if a.is_ok() {
+            one.set_access("admin", Role::Admin, &DeviceScope::All).await.unwrap();
+        }
+        one.remove_account("bob").await.unwrap();
+    }
+}
+
+/// Who knows the newest number of the audit log knows all that was changed up to it.
+async fn numbers_of_changes_rise_in_the_order_that_they_are_seen(place: Place) {
+    let stores = [place.open().await, place.open().await];
+    let reader = place.open().await;
+    let mut devices = Vec::new();
+    for store in &stores {
+        for n in 0..2 {
+            let name = format!("{n}");
+            devices.push(store.device(SourceKind::Agent, &name, &name, at(0)).await.unwrap().uuid);
+        }
+    }
+    let writing = async {
+        let one = |at_once: usize| {
+            let (store, device) = (&stores[at_once % 2], devices[at_once % 2]);
+            async move {
+                for n in 0..25 {
+                    if n % 2 == 0 {
+                        store.delete_device(device, &Actor::Hub, at(n)).await.unwrap();
+                    } else {
+                        store.restore_device(device, &Actor::Hub, at(n)).await.unwrap();
+                    }
+                }
+            }
+        };
+        tokio::join!(one(0), one(1));
+    };
+    let reading = async {
+        let all = AuditQuery { limit: 1_000, ..AuditQuery::default() };
+        let (mut newest, mut seen) = (0, BTreeSet::new());
+        while seen.len() < 50 {
+            for entry in reader.audit(&all).await.unwrap() {
+                if seen.insert(entry.id) {
+                    assert!(entry.id > newest, "{} came after {newest}", entry.id);
+                }
+            }
+            newest = seen.last().copied().unwrap_or(0);
+        }
+    };
+    tokio::join!(writing, reading);
 }
 
 async fn a_machine_keeps_its_identity(place: Place) {
