@@ -95,14 +95,14 @@ pub(super) struct Api {
 impl Api {
     /// Finds the hub, and makes a viewer's token where none is given.
     pub(super) async fn attach(which: &Which, common: &Common) -> Result<Self, super::CliError> {
-        Self::attach_as(which, common, Role::Viewer).await
+        Self::attach_as(which, common, ("logs", Role::Viewer)).await
     }
 
-    /// Finds the hub, and makes a token of this role where none is given.
+    /// Finds the hub, and makes a token where none is given: of this role, named so and a number.
     pub(super) async fn attach_as(
         which: &Which,
         common: &Common,
-        role: Role,
+        (name, role): (&str, Role),
     ) -> Result<Self, super::CliError> {
         let folder = config::data_folder_of(common);
         let here = |folder: &Path| which.hub.clone().unwrap_or_else(|| serve::link_base(folder));
@@ -121,7 +121,7 @@ impl Api {
         let account = store.first_admin(now).await?;
         let request = TokenRequest {
             account: account.id,
-            name: &format!("command-{}-{}", std::process::id(), now.as_millis()),
+            name: &format!("{name}-{}-{}", std::process::id(), now.as_millis()),
             role,
             devices: DeviceScope::All,
             lifetime: Some(TOKEN),

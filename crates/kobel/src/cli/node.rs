@@ -76,7 +76,7 @@ impl Command {
             Self::Drain(set) => (&set.which, Some((&set.node, true))),
             Self::Resume(set) => (&set.which, Some((&set.node, false))),
         };
-        let api = Api::attach_as(which, common, Role::Admin).await?;
+        let api = Api::attach_as(which, common, ("node", Role::Admin)).await?;
         let answer = match set {
             None => api.json(Method::GET, "/api/v1/nodes", "").await,
             Some((node, draining)) => {
