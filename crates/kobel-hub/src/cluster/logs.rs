@@ -89,7 +89,7 @@ impl Logs {
     }
 
     /// Lines that could not be told, since Redis was too slow.
-    pub fn dropped(&self) -> u64 {
+    pub(super) fn dropped(&self) -> u64 {
         self.0.dropped.load(Relaxed)
     }
 }

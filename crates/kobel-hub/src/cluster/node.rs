@@ -78,6 +78,8 @@ pub struct ClusterStats {
     pub bytes_in: u64,
     /// Messages that were dropped since this node was too late; what was lost is read again.
     pub dropped: u64,
+    /// Log entries that other nodes were not told, since Redis was too slow; they tell of a gap.
+    pub log_lines_dropped: u64,
     /// How long Redis took for the last beat, microseconds.
     pub redis_us: u64,
 }
@@ -190,6 +192,7 @@ impl Cluster {
             messages_in: traffic.messages_in.load(Relaxed),
             bytes_in: traffic.bytes_in.load(Relaxed),
             dropped: traffic.dropped.load(Relaxed),
+            log_lines_dropped: self.logs.dropped(),
             redis_us: own,
         }
     }

@@ -154,13 +154,18 @@ async fn a_node_that_lost_a_device_writes_nothing_of_it() {
     b.follows(0).await;
     eventually("the other knows", || b.hub.stats().containers == 1).await;
 
+    // Somebody else is written down, and it has not heard of that: as after a pause.
+    redis.owns(0, "another", u64::MAX >> 1);
+    a.ingest.container(container(0, 'b', "running"));
+    eventually("it hears of it when it writes", || !a.owns(0)).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(b.hub.stats().containers, 1, "what it wrote then is nowhere");
+
     // Its agent has come to another node.
     let c = Node::start(&redis.url());
     eventually("it is in", || c.cluster.members().list().len() == 3).await;
     c.cluster.steward().link(vec![device(0)]).await;
     assert!(c.owns(0));
-    eventually("the first knows", || !a.owns(0)).await;
-    a.ingest.container(container(0, 'b', "running"));
     let demand = Demand::default();
     c.knows(0, &demand).await;
     c.ingest.inventory(device(0), vec![container(0, 'c', "running"), container(0, 'd', "running")]);

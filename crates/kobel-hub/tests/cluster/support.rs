@@ -62,6 +62,15 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Writes down who owns a device, behind the nodes' backs.
+    pub(crate) fn owns(&self, n: u128, node: &str, token: u64) {
+        let (port, token) = (self.port.to_string(), token.to_string());
+        let owner = format!("test:{{{}}}:owner", device(n));
+        let args = ["-p", &port, "HSET", &owner, "node", node, "token", &token];
+        let set = Command::new("redis-cli").args(args).stdout(Stdio::null()).status();
+        assert!(set.unwrap().success());
+    }
+
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();

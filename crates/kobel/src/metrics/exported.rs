@@ -361,6 +361,8 @@ impl Exported {
         out.counter("kobel_cluster_received_bytes", "Their bytes", cluster.bytes_in)?;
         let help = "Messages of other nodes that came too fast and were read again";
         out.counter("kobel_cluster_dropped_messages", help, cluster.dropped)?;
+        let help = "Log entries that other nodes were not told, since Redis was too slow";
+        out.counter("kobel_cluster_log_lines_dropped", help, cluster.log_lines_dropped)?;
         let help = "How long Redis took for the last beat";
         let name = "kobel_cluster_redis_seconds";
         let mut metric = out.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
