@@ -15,6 +15,7 @@ test.each([
   ["/split", { view: "split" }],
   ["/logs/tag:web", { view: "logs", selector: "tag:web" }],
   ["/logs/project:a%2Fb%3F", { view: "logs", selector: "project:a/b?" }],
+  ["/logs/project:a/b", { view: "logs", selector: "project:a/b" }],
   [`/log/${UUID}:0123456789ab`, { view: "stored", stream: `${UUID}:0123456789ab` }],
   [`/device/${UUID}`, { view: "device", uuid: UUID }],
   ["/container/0123456789ab", { view: "container", id: "0123456789ab" }],

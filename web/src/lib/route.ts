@@ -27,6 +27,11 @@ const STREAM = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:[0-9a-f]{12,64}$/;
 
 export function parsePath(path: string): Route {
   const [, first, second, ...rest] = path.replace(/\/+$/, "").split("/");
+  if (first === "logs" && second) {
+    // A slash of the selector may stand as it is: so the room's name can be written there.
+    const selector = decoded([second, ...rest].join("/"));
+    if (selector && readSelector(selector)) return { view: "logs", selector };
+  }
   if (rest.length === 0) {
     if (first === undefined) return { view: "fleet" };
     if (second === undefined && first === "sign-in") return { view: "sign-in" };
@@ -37,10 +42,6 @@ export function parsePath(path: string): Route {
     if (first === "hosts" && second && UUID.test(second)) return { view: "host", uuid: second };
     if (second === undefined && first === "search") return { view: "search" };
     if (first === "logs" && second === undefined) return { view: "volume" };
-    if (first === "logs" && second) {
-      const selector = decoded(second);
-      if (selector && readSelector(selector)) return { view: "logs", selector };
-    }
     if (second === undefined && first === "split") return { view: "split" };
     if (first === "log" && second && STREAM.test(second)) return { view: "stored", stream: second };
     if (first === "device" && second && UUID.test(second)) return { view: "device", uuid: second };
