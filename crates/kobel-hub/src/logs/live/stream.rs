@@ -347,7 +347,7 @@ impl Stream {
         let mut lines = Vec::new();
         self.processor.recreated(by, wall.into(), &mut lines);
         self.lines(lines, now, wall);
-        self.hand_over();
+        self.hand_over(now);
         let Self { names, members, .. } = self;
         names.retain(|name| members.iter().any(|member| member.id == name.id));
         names.push(Name { id: by.stream(), number });
@@ -394,7 +394,9 @@ impl Stream {
         let due = self.groups.iter().filter_map(|group| group.due).min();
         let telling = self.sharing.as_ref().and_then(Sharing::deadline);
         let ahead = self.newcomers.iter().filter_map(|newcomer| newcomer.ahead_until).min();
-        [loading, due, self.processor.deadline(), telling, ahead].into_iter().flatten().min()
+        let storing = self.feed.as_ref().and_then(Feed::deadline);
+        let deadlines = [loading, due, self.processor.deadline(), telling, ahead, storing];
+        deadlines.into_iter().flatten().min()
     }
 
     /// A viewer wants lines by this name; in place of those that it wanted before by it.
@@ -522,7 +524,7 @@ impl Stream {
             self.processor.push(now, event, &mut lines);
         }
         self.lines(lines, now, wall);
-        self.hand_over();
+        self.hand_over(now);
         self.welcome_those_ahead(now, wall);
     }
 
@@ -532,7 +534,7 @@ impl Stream {
         let missing = self.processor.skip(count, &mut lines);
         self.lines(lines, now, wall);
         if let Some(feed) = &mut self.feed {
-            feed.lost(count, wall.into());
+            feed.lost(count, wall.into(), now);
         }
         if let Some(sharing) = &mut self.sharing {
             sharing.lost(now);
@@ -546,10 +548,10 @@ impl Stream {
     }
 
     /// Gives the store what is whole.
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, now: Instant) {
         let whole = self.processor.whole_upto();
         if let Some(feed) = &mut self.feed {
-            feed.settle(whole);
+            feed.settle(whole, now);
         }
         if let (Some(sharing), Some(whole)) = (&mut self.sharing, whole) {
             sharing.settle(whole);
@@ -589,7 +591,7 @@ impl Stream {
         let mut lines = Vec::new();
         self.processor.flush(&mut lines);
         self.lines(lines, now, wall);
-        self.hand_over();
+        self.hand_over(now);
     }
 
     /// The source has ended; with what is wrong, if something is.
@@ -619,7 +621,7 @@ impl Stream {
         let mut lines = Vec::new();
         self.processor.expire(now, &mut lines);
         self.lines(lines, now, wall);
-        self.hand_over();
+        self.hand_over(now);
         if self.loading.is_some_and(|(end, settled)| end.min(settled) <= now) {
             self.settle(now, wall);
         }
