@@ -140,7 +140,11 @@ test("another one is chosen by name, and one is closed", async () => {
   await log.until("its lines", async () => (await messages(2)).some((text) => /usual/.test(text)));
   // One that is there is gone to, not opened twice.
   await page.keyboard.press("s");
+  await page.getByTestId("palette").waitFor();
   await page.keyboard.type("db");
+  await log.until("the one that is there", async () =>
+    /^db/.test(await page.locator("[role=option]").first().textContent()),
+  );
   await page.keyboard.press("Enter");
   await page.getByTestId("palette").waitFor({ state: "detached" });
   assert.equal(await panes().count(), 3);
